@@ -1,0 +1,316 @@
+//! What the ledger holds: users, tickets, orders, payments, and the records around them.
+//!
+//! Times are ledger time in milliseconds since the Unix epoch (`_ms`), money is minor units (`_minor`), versions start at 0
+//! and rise by one with every change, with one event each.
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{OrderId, PaymentId, SessionId, TicketId, UserId};
+use crate::money::Currency;
+use crate::outcome::Settled;
+
+/// What a user may do beyond buying, as a set of flags.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Roles {
+    pub seller: bool,
+    pub operator_read: bool,
+    pub operator_admin: bool,
+}
+
+impl Default for Roles {
+    /// Everybody may buy and sell.
+    fn default() -> Roles {
+        Roles { seller: true, operator_read: false, operator_admin: false }
+    }
+}
+
+/// An account, without its personal data.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct User {
+    pub version: u64,
+    pub roles: Roles,
+    pub banned: bool,
+    pub erased: bool,
+    /// Raised by a ban, a change of roles or password, and an erasure: what was authenticated under an older one is refused.
+    pub epoch: u32,
+    pub created_ms: u64,
+    /// Tickets that this user's live locks hold. Equals a full scan.
+    pub locks_live: u32,
+    /// Live idempotency records of this user. Equals a full scan.
+    pub idempotency_records: u32,
+    /// Sessions of this user. Equals a full scan.
+    pub sessions: u32,
+    /// Locks in a row that ran out unpaid; a completed order sets it back.
+    pub expiries_in_row: u32,
+    /// No new lock before this time.
+    pub cooldown_until_ms: u64,
+}
+
+/// A user's personal data. Never in an event.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Personal {
+    /// As the user wrote it.
+    pub email: String,
+    /// Argon2id in PHC string format, made by the proposer.
+    pub password_hash: String,
+}
+
+/// A signed-in session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Session {
+    pub created_ms: u64,
+    pub expires_ms: u64,
+}
+
+/// A node's public signing key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeKey {
+    /// Ed25519, 32 bytes.
+    pub public_key: Vec<u8>,
+    pub registered_ms: u64,
+}
+
+/// Which grant of a lock is meant: a result that carries an older one is stale.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Fence {
+    /// Log index of the grant.
+    pub index: u64,
+    /// Ordinal of the order's id within that entry.
+    pub ordinal: u32,
+}
+
+/// Who has a ticket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Holding {
+    Free,
+    Locked { order: OrderId },
+    Sold { order: OrderId },
+}
+
+/// What describes a ticket beyond its title. All optional; texts are at most [`TEXT_BYTES_MAX`](crate::limits::TEXT_BYTES_MAX).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TicketDetails {
+    pub event_name: Option<String>,
+    pub venue: Option<String>,
+    pub section: Option<String>,
+    pub row: Option<String>,
+    pub seat: Option<String>,
+    pub starts_ms: Option<u64>,
+    /// No new lock from this time on.
+    pub sale_ends_ms: Option<u64>,
+}
+
+/// One sellable unit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ticket {
+    pub version: u64,
+    pub seller: UserId,
+    pub title: String,
+    pub price_minor: u64,
+    pub currency: Currency,
+    /// The ticket's version at the last change of its price.
+    pub price_version: u64,
+    /// Takes effect at once when free, else at release.
+    pub price_next_minor: Option<u64>,
+    pub holding: Holding,
+    pub withdrawn: bool,
+    /// The seller asked to withdraw while it was locked: carried out at release.
+    pub withdraw_at_release: bool,
+    pub external_id: Option<String>,
+    pub details: TicketDetails,
+    pub created_ms: u64,
+}
+
+/// Where an order stands. `Cancelled` and `Complete` are final, but for one way back: an expired order may be reinstated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OrderStatus {
+    Created,
+    AwaitingPayment,
+    Complete,
+    Cancelled(CancelReason),
+}
+
+impl OrderStatus {
+    /// The lock is live.
+    pub fn holds_tickets(&self) -> bool {
+        matches!(self, OrderStatus::Created | OrderStatus::AwaitingPayment)
+    }
+}
+
+/// Why an order was cancelled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CancelReason {
+    Buyer,
+    Expired,
+    PaymentFailed,
+    Banned,
+    Withdrawn,
+}
+
+/// One ticket in an order, as it was when it was locked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrderLine {
+    pub ticket: TicketId,
+    pub title: String,
+    /// The locked price: what will be charged.
+    pub price_minor: u64,
+    /// The ticket's version right after the lock.
+    pub ticket_version: u64,
+}
+
+/// A purchase: a lock on one or more tickets of one currency, and what became of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Order {
+    pub version: u64,
+    pub user: UserId,
+    pub status: OrderStatus,
+    pub lines: Vec<OrderLine>,
+    pub currency: Currency,
+    /// The lock is over the moment ledger time reaches this.
+    pub deadline_ms: u64,
+    pub fence: Fence,
+    pub created_ms: u64,
+    pub extensions: u32,
+    /// The grace of the first payment has been given.
+    pub grace_given: bool,
+    /// In the order of the attempts; at most `payment_attempts_max`.
+    pub payments: Vec<PaymentId>,
+}
+
+impl Order {
+    /// What the buyer pays, in minor units. Cannot overflow: lines and prices are bounded.
+    pub fn total_minor(&self) -> u64 {
+        self.lines.iter().map(|line| line.price_minor).sum()
+    }
+}
+
+/// Where a payment stands with the provider.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PaymentStatus {
+    Requested,
+    Authorized,
+    Captured,
+    CaptureFailed,
+    Declined,
+    Voided,
+    Refunded,
+}
+
+/// What the payments service is asked to do next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PaymentStep {
+    Authorize,
+    Capture,
+    Void,
+    Refund,
+}
+
+/// One attempt to pay for an order: authorise, then the ledger decides, then capture or void.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Payment {
+    pub version: u64,
+    pub order: OrderId,
+    pub user: UserId,
+    /// 1 for the first. Provider idempotency keys are `{order}:{attempt}:{step}`.
+    pub attempt: u32,
+    pub status: PaymentStatus,
+    pub next: Option<PaymentStep>,
+    pub amount_minor: u64,
+    pub currency: Currency,
+    /// The order's fence when the attempt began.
+    pub fence: Fence,
+    /// The provider's token for the buyer's means of payment. Erased when the payment ends.
+    pub token: Option<String>,
+    /// The provider's id for the attempt, recorded before it is confirmed.
+    pub intent_id: Option<String>,
+    /// The provider's code of a decline or a failed capture.
+    pub failure: Option<String>,
+    pub created_ms: u64,
+}
+
+/// What a command said the first time it came with an idempotency key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdempotencyRecord {
+    /// Of the command; the same key with another one is refused.
+    pub request_hash: u128,
+    pub settled: Settled,
+    /// The entry that decided.
+    pub index: u64,
+    pub recorded_ms: u64,
+}
+
+/// One change of an entity: the entry that decided it, and what it did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    pub index: u64,
+    pub time_ms: u64,
+    /// The type of the event that was emitted with it.
+    pub event_type: crate::event::EventType,
+    /// The order concerned, for a change of a ticket.
+    pub order: Option<OrderId>,
+}
+
+/// Rules that operators may change; part of the state, so that every node applies the same.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Policy {
+    pub lock_ttl_ms: u64,
+    pub lock_extension_ms: u64,
+    pub lock_extensions_max: u32,
+    /// Given once, when payment begins: at most 120 s.
+    pub payment_grace_ms: u64,
+    pub payment_attempts_max: u32,
+    pub locks_per_user_max: u32,
+    pub tickets_per_order_max: u32,
+    /// After this many locks in a row that ran out …
+    pub cooldown_after_expiries: u32,
+    /// … no new lock for this long.
+    pub cooldown_ms: u64,
+    pub session_ttl_ms: u64,
+    pub sessions_per_user_max: u32,
+    pub idempotency_ttl_ms: u64,
+    pub idempotency_keys_per_user_max: u32,
+    pub idempotency_records_max: u64,
+    pub sweep_entries_max: u32,
+    pub history_per_entity_max: u64,
+    /// Acknowledged events stay this long.
+    pub outbox_retention_ms: u64,
+    pub outbox_events_soft_max: u64,
+    /// At this many events new locks are refused; what ends a lock always passes.
+    pub outbox_events_hard_max: u64,
+}
+
+impl Default for Policy {
+    fn default() -> Policy {
+        const MINUTE_MS: u64 = 60_000;
+        const DAY_MS: u64 = 24 * 60 * MINUTE_MS;
+        Policy {
+            lock_ttl_ms: 15 * MINUTE_MS,
+            lock_extension_ms: 5 * MINUTE_MS,
+            lock_extensions_max: 1,
+            payment_grace_ms: 2 * MINUTE_MS,
+            payment_attempts_max: 1,
+            locks_per_user_max: 20,
+            tickets_per_order_max: 10,
+            cooldown_after_expiries: 5,
+            cooldown_ms: 10 * MINUTE_MS,
+            session_ttl_ms: 30 * DAY_MS,
+            sessions_per_user_max: 20,
+            idempotency_ttl_ms: DAY_MS,
+            idempotency_keys_per_user_max: 10_000,
+            idempotency_records_max: 10_000_000,
+            sweep_entries_max: 1_000,
+            history_per_entity_max: 200,
+            outbox_retention_ms: DAY_MS,
+            outbox_events_soft_max: 5_000_000,
+            outbox_events_hard_max: 50_000_000,
+        }
+    }
+}
+
+/// A session and its user, as a command's actor names them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignedIn {
+    pub user: UserId,
+    pub session: SessionId,
+    pub epoch: u32,
+}

@@ -1,0 +1,19 @@
+//! The ledger of tickets, locks and orders: a pure state machine.
+//!
+//! Commands go in, outcomes and events come out. Nothing here reads a clock, draws a random number, performs I/O or depends
+//! on the order of an unordered collection: time is data in the log, ids are made from the log's index, and every node that
+//! applies the same entries has the same state, byte for byte.
+
+pub mod codec;
+pub mod command;
+pub mod entities;
+pub mod event;
+pub mod id;
+pub mod limits;
+pub mod money;
+pub mod outcome;
+pub mod state;
+pub mod store;
+pub mod tables;
+
+pub use state::State;

@@ -1,0 +1,32 @@
+//! Bounds that are part of the code rather than of the policy: over one of them is a refusal, never a panic.
+
+/// A title, in bytes.
+pub const TITLE_BYTES_MAX: usize = 300;
+/// Any other text of a ticket, in bytes.
+pub const TEXT_BYTES_MAX: usize = 200;
+/// An address, in bytes (RFC 5321, 4.5.3.1.3).
+pub const EMAIL_BYTES_MAX: usize = 254;
+/// An argon2id hash in PHC format, in bytes.
+pub const PASSWORD_HASH_BYTES_MAX: usize = 200;
+/// A seller's own id of a ticket, in bytes.
+pub const EXTERNAL_ID_BYTES_MAX: usize = 100;
+/// An idempotency key, in bytes.
+pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
+/// A provider's token, intent id or failure code, in bytes.
+pub const PROVIDER_TEXT_BYTES_MAX: usize = 255;
+/// Commands in one entry.
+pub const ENTRY_COMMANDS_MAX: usize = 8_192;
+/// Rows in one page of a list.
+pub const PAGE_ROWS_MAX: usize = 100;
+/// Index rows that one page of a search may pass over.
+pub const PAGE_SCAN_MAX: usize = 2_000;
+/// Words of a ticket that are indexed for search.
+pub const WORDS_PER_TICKET_MAX: usize = 16;
+/// Tickets of one bulk creation.
+pub const BULK_TICKETS_MAX: usize = 1_000;
+/// Tickets in one order, whatever the policy says.
+pub const ORDER_TICKETS_MAX: usize = 100;
+/// Payments of one order, whatever the policy says.
+pub const ORDER_PAYMENTS_MAX: usize = 10;
+/// Ledger time never passes the year 9999, in milliseconds since the Unix epoch.
+pub const TIME_MS_MAX: u64 = 253_402_300_799_000;
