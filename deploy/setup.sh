@@ -1,0 +1,25 @@
+#!/bin/sh
+# Installs what the build needs beyond Rust (a C++ compiler, libclang), and says so before the long part.
+# Usage: setup.sh TARGET_DIR
+set -eu
+
+missing=""
+command -v c++ >/dev/null || missing="$missing g++"
+ls /usr/lib/llvm-*/lib/libclang*.so* /usr/lib/*/libclang*.so* /usr/lib64/libclang*.so* >/dev/null 2>&1 || missing="$missing libclang-dev"
+
+if [ -n "$missing" ]; then
+    echo "setup: installing$missing"
+    if ! command -v apt-get >/dev/null; then
+        echo "setup: there is no apt-get here: install a C++ compiler and libclang by hand, then run this again" >&2
+        exit 1
+    fi
+    sudo=""
+    [ "$(id -u)" = 0 ] || sudo="sudo"
+    $sudo apt-get update -qq
+    # shellcheck disable=SC2086
+    DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends $missing >/dev/null
+fi
+
+if ! ls "$1"/release/build/librocksdb-sys-*/out/librocksdb.a >/dev/null 2>&1; then
+    echo "setup: the first build compiles RocksDB's C++ into $1: 15 to 30 CPU minutes, once on this machine"
+fi
