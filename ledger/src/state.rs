@@ -1,4 +1,10 @@
-//! The state, and [`State::apply`].
+//! The state, and [`State::apply`]: one entry at a time, in order, with the same result on every node.
+//!
+//! `apply` moves ledger time forward, runs the entry's commands one by one, then does one bounded sweep of what is due, and
+//! writes the meta row. What a command may do stands in `commands/`; how rows are written and hashed in `rows.rs`.
+//!
+//! What this deliberately does not do: roll back. A command checks first and writes after, so a refusal leaves nothing
+//! half-done; a [`StoreError`] in the middle of an entry ends the node, which applies the entry anew from what was stored.
 
 use serde::{Deserialize, Serialize};
 
@@ -19,7 +25,7 @@ pub struct Meta {
     pub event_seq: u64,
     /// The stream has all events up to here.
     pub outbox_acked: u64,
-    /// The first event still kept.
+    /// The first event still kept; one past `event_seq` where none is.
     pub outbox_first: u64,
     /// Tickets that live locks hold.
     pub locks_live: u64,
@@ -43,24 +49,47 @@ pub struct State<S> {
     meta: Meta,
 }
 
-impl<S: Write> State<S> {
+impl<S: Read> State<S> {
     /// Opens the state that `store` holds; an empty store is the empty state.
     pub fn open(_store: S) -> Result<State<S>, StoreError> {
         todo!()
     }
 
-    /// Applies the entry at `index`. Total: every command has an outcome. Entries come in order, each once.
-    pub fn apply(&mut self, _index: u64, _batch: &Batch) -> Result<Applied, StoreError> {
-        todo!()
-    }
-}
-
-impl<S: Read> State<S> {
     pub fn meta(&self) -> &Meta {
         &self.meta
     }
 
     pub fn store(&self) -> &S {
         &self.store
+    }
+
+    pub fn store_mut(&mut self) -> &mut S {
+        &mut self.store
+    }
+
+    pub fn into_store(self) -> S {
+        self.store
+    }
+
+    /// Equal on two replicas that have applied the same entries: the sum of the hashes of all rows.
+    pub fn state_hash(&self) -> u128 {
+        todo!()
+    }
+
+    /// When the next lock runs out, ledger time in milliseconds: then the leader proposes a `Tick`.
+    pub fn next_deadline_ms(&self) -> Option<u64> {
+        todo!()
+    }
+
+    /// Whether a `Tick` at the present ledger time would still reclaim or drop something.
+    pub fn has_due(&self) -> bool {
+        todo!()
+    }
+}
+
+impl<S: Write> State<S> {
+    /// Applies the entry at `index`. Total: every command has an outcome. Entries come in order, each once.
+    pub fn apply(&mut self, _index: u64, _batch: &Batch) -> Result<Applied, StoreError> {
+        todo!()
     }
 }
