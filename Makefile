@@ -1,6 +1,5 @@
 # Two commands matter: `make run` shows Holdfast at work, `make test` checks all of it.
-# RocksDB's C++ is compiled once a machine, into a target directory outside the clone: every command below uses the same
-# profile and the same selection of packages, because cargo compiles it again for another one.
+# RocksDB's C++ is compiled once a machine: one profile for everything, in a target directory outside the clone.
 
 export CARGO_TARGET_DIR ?= $(HOME)/.cache/holdfast/target
 SIM_TARGET_DIR := $(CARGO_TARGET_DIR)/sim
@@ -20,7 +19,7 @@ run: build
 test: fmt clippy unit sim
 
 build: setup
-	cargo build $(CARGO_FLAGS)
+	cargo build --release --locked -p holdfast
 
 fmt:
 	cargo fmt --all --check
