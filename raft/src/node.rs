@@ -9,8 +9,89 @@ use holdfast_ledger::outcome::Outcome;
 use holdfast_ledger::store::StoreError;
 use serde::{Deserialize, Serialize};
 
+use crate::clock::Clock;
+use crate::damage::Fault;
+use crate::disk::SharedDisk;
+use crate::identity::Place;
+use crate::settings::Settings;
 use crate::state::StateStore;
+use crate::transport::Transport;
 use crate::types::{NodeId, NodeRecord};
+
+/// What a node needs to run.
+pub struct Options {
+    /// Its data folder: [`Folder`](crate::disk::Folder) or [`SimDisk`](crate::disk::SimDisk).
+    pub disk: SharedDisk,
+    /// [`Grpc`](crate::transport::grpc::Grpc), or the simulator's.
+    pub transport: Arc<dyn Transport>,
+    /// [`SystemClock`](crate::clock::SystemClock), or the simulator's.
+    pub clock: Arc<dyn Clock>,
+    /// Where to listen for peers, `host:port`; port 0 lets the system choose.
+    pub peer_listen: String,
+    /// Where peers reach this node, if that is not where it listens.
+    pub peer_addr: Option<String>,
+    /// Where clients reach this node, `host:port`.
+    pub http_addr: String,
+    pub settings: Settings,
+    /// What to do with a folder that belongs to no cluster yet; one that does goes on with its own.
+    pub start: Start,
+}
+
+/// How a node with a new folder begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// As the only voter of a new cluster.
+    Bootstrap,
+    /// With the place that [`Node::admit`] on a member gave it.
+    Joined(Place),
+    /// Not at all: the folder must belong to a cluster already.
+    Continue,
+}
+
+/// Why a node does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("the data folder belongs to no cluster yet: bootstrap one or join one")]
+    NoCluster,
+    #[error("the data folder: {0}")]
+    Disk(std::io::Error),
+    #[error(transparent)]
+    Fault(#[from] Fault),
+    #[error("cannot listen for peers on {addr}: {error}")]
+    Listen { addr: String, error: std::io::Error },
+    #[error("the settings do not fit together: {0}")]
+    Settings(String),
+    #[error("replication does not start: {0}")]
+    Replication(String),
+}
+
+/// A data folder that asks for a place in the cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JoinRequest {
+    /// From [`Identity::open`](crate::identity::Identity::open). The same one gets the same node id, however often it asks.
+    pub instance: u128,
+    pub peer_addr: String,
+    pub http_addr: String,
+}
+
+/// Why a change of the cluster's members was not made, or is not known to be made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum ManageError {
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+    #[error("node {0} is not a member")]
+    NotAMember(NodeId),
+    #[error("node {0} is not a voter")]
+    NotAVoter(NodeId),
+    #[error("node {0} leads: hand leadership over first")]
+    Leads(NodeId),
+    #[error("without node {0} the voters that are live would be no quorum")]
+    QuorumLost(NodeId),
+    #[error("node {0} did not take over in time")]
+    NotTakenOver(NodeId),
+    #[error("another change of the members is under way")]
+    InProgress,
+}
 
 /// How fresh a read must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,6 +189,46 @@ impl Node {
     }
 
     pub fn status(&self) -> Status {
+        todo!()
+    }
+
+    /// Starts a node: opens its folder, listens for peers, and goes on where it stopped.
+    pub async fn start(options: Options) -> Result<Node, StartError> {
+        let _ = options;
+        todo!()
+    }
+
+    /// Gives a data folder its place in the cluster, as a learner; it becomes a voter once it has caught up, while there are
+    /// fewer voters than `voters_target`. On any member: asks the leader.
+    pub async fn admit(&self, request: JoinRequest) -> Result<Place, ManageError> {
+        let _ = request;
+        todo!()
+    }
+
+    /// Hands leadership to the voter `to`, and returns when it leads. On any member: asks the leader.
+    pub async fn transfer_leader(&self, to: NodeId) -> Result<(), ManageError> {
+        let _ = to;
+        todo!()
+    }
+
+    /// Takes a member out of the cluster, unless the live voters that are left would be no quorum. On any member.
+    pub async fn remove(&self, node_id: NodeId) -> Result<(), ManageError> {
+        let _ = node_id;
+        todo!()
+    }
+
+    /// Where this node listens for peers, with the port that was chosen.
+    pub fn peer_addr(&self) -> &str {
+        todo!()
+    }
+
+    /// Resolves when this node must stop because of its storage or its own state; the fault is one line.
+    pub fn fatal(&self) -> impl Future<Output = Fault> + Send + 'static {
+        async { todo!() }
+    }
+
+    /// Hands leadership over if it can, answers what is under way, flushes, and stops. Later calls return at once.
+    pub async fn shutdown(&self) {
         todo!()
     }
 }
