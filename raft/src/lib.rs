@@ -1,0 +1,12 @@
+//! Replication: the ledger's entries in one agreed order on several nodes, stored so that nothing acknowledged is lost.
+//!
+//! openraft decides; it lives in this crate and is seen nowhere else. What stands here is what it leaves to us: the log
+//! and the state on a storage engine, snapshots, the transport between nodes, and the one handle, [`node::Node`], that
+//! everything above works with. It knows nothing of HTTP or of the event bus.
+
+pub mod damage;
+pub mod disk;
+pub mod engine;
+pub mod format;
+pub mod runtime;
+pub mod types;

@@ -41,7 +41,7 @@ impl fmt::Display for Payload {
 }
 
 /// What applying an entry said: `None` for blank and membership entries.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Response(pub Option<Applied>);
 
 openraft::declare_raft_types!(

@@ -1,0 +1,523 @@
+//! A disk that can lose its power, in memory.
+//!
+//! Every file has what was written and how much of it is synced, every name whether it is. A power loss keeps what is
+//! synced and a random part of the rest, the last bytes of which may be garbage; the end of a process keeps everything.
+//! Either makes a new handle, and what still holds the old one gets errors: nothing that ran before the crash can write
+//! after it. Errors, a full disk, flipped bits and missing files are injected by the test or the simulator. The same seed
+//! and calls give the same disk; it needs no runtime, so tests use it with real threads too.
+//!
+//! What this deliberately does not do: reorder unsynced writes within a file. A file loses its tail, never its middle.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use bytes::Bytes;
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
+
+use super::{Disk, Purpose};
+use crate::engine::simulated::SimEngine;
+use crate::engine::{EngineError, SharedEngine};
+
+/// What writes cost in simulated time. Each is drawn evenly from its range.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Latency {
+    pub synced_us: Range<u64>,
+    pub unsynced_us: Range<u64>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct File {
+    content: Vec<u8>,
+    /// This many bytes survive the loss of power.
+    synced: usize,
+}
+
+type FileId = u64;
+
+/// What the disk holds, and what is wrong with it.
+#[derive(Debug)]
+struct Image {
+    files: BTreeMap<FileId, File>,
+    next_file: FileId,
+    names: BTreeMap<String, FileId>,
+    durable_names: BTreeMap<String, FileId>,
+    rng: SmallRng,
+    /// Raised by every crash: handles of an earlier life fail.
+    life: u64,
+    /// Changes made so far: the points at which power can fail.
+    changes: u64,
+    power_fails_at: Option<u64>,
+    capacity_bytes: Option<u64>,
+    sync_error: bool,
+    write_error: bool,
+    latency: Latency,
+}
+
+/// A handle to a simulated disk, for one life of the machine that uses it. Clones are of the same life.
+#[derive(Clone)]
+pub struct SimDisk {
+    image: Arc<Mutex<Image>>,
+    life: u64,
+}
+
+impl fmt::Debug for SimDisk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SimDisk(life {})", self.life)
+    }
+}
+
+fn power_lost() -> io::Error {
+    io::Error::new(io::ErrorKind::BrokenPipe, "the machine lost its power")
+}
+
+fn not_found(path: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::NotFound, format!("no file {path}"))
+}
+
+fn prefix(dir: &str) -> String {
+    format!("{dir}/")
+}
+
+/// What a change meets: it happens, it fails, or power fails with the change done or not.
+enum Fate {
+    Happens,
+    HappensUnseen,
+}
+
+impl Image {
+    fn bytes(&self) -> u64 {
+        self.names.values().map(|id| self.files[id].content.len() as u64).sum()
+    }
+
+    /// Called before every change.
+    fn change(&mut self) -> io::Result<Fate> {
+        let at = self.changes;
+        self.changes += 1;
+        match self.power_fails_at {
+            Some(fails_at) if at > fails_at => Err(power_lost()),
+            Some(fails_at) if at == fails_at => {
+                if self.rng.random() {
+                    Ok(Fate::HappensUnseen)
+                } else {
+                    Err(power_lost())
+                }
+            }
+            _ => Ok(Fate::Happens),
+        }
+    }
+
+    fn file_mut(&mut self, path: &str) -> &mut File {
+        let id = match self.names.get(path) {
+            Some(id) => *id,
+            None => {
+                self.next_file += 1;
+                self.names.insert(path.to_string(), self.next_file);
+                self.next_file
+            }
+        };
+        self.files.entry(id).or_default()
+    }
+
+    fn file(&self, path: &str) -> io::Result<&File> {
+        self.names.get(path).map(|id| &self.files[id]).ok_or_else(|| not_found(path))
+    }
+
+    fn under(names: &BTreeMap<String, FileId>, dir: &str) -> Vec<(String, FileId)> {
+        let prefix = prefix(dir);
+        names
+            .range(prefix.clone()..)
+            .take_while(|(name, _)| name.starts_with(&prefix))
+            .map(|(name, id)| (name.clone(), *id))
+            .collect()
+    }
+
+    fn sync_under(&mut self, dir: &str) {
+        for (name, _) in Image::under(&self.durable_names, dir) {
+            if !self.names.contains_key(&name) {
+                self.durable_names.remove(&name);
+            }
+        }
+        for (name, id) in Image::under(&self.names, dir) {
+            let file = self.files.get_mut(&id).expect("every name has a file");
+            file.synced = file.content.len();
+            self.durable_names.insert(name, id);
+        }
+    }
+
+    fn forget_unnamed(&mut self) {
+        let named: std::collections::BTreeSet<FileId> =
+            self.names.values().chain(self.durable_names.values()).copied().collect();
+        self.files.retain(|id, _| named.contains(id));
+    }
+
+    /// Keeps what is synced, and of the rest what the disk happened to have written.
+    fn lose_power(&mut self) {
+        self.names = self.durable_names.clone();
+        self.forget_unnamed();
+        for file in self.files.values_mut() {
+            let kept = self.rng.random_range(file.synced..=file.content.len());
+            file.content.truncate(kept);
+            if kept > file.synced && self.rng.random_range(0..4) == 0 {
+                let garbled = self.rng.random_range(file.synced..kept);
+                self.rng.fill(&mut file.content[garbled..]);
+            }
+            file.synced = kept;
+        }
+    }
+}
+
+impl SimDisk {
+    /// An empty disk; everything random about it follows from `seed`.
+    pub fn new(seed: u64) -> SimDisk {
+        let image = Image {
+            files: BTreeMap::new(),
+            next_file: 0,
+            names: BTreeMap::new(),
+            durable_names: BTreeMap::new(),
+            rng: SmallRng::seed_from_u64(seed),
+            life: 0,
+            changes: 0,
+            power_fails_at: None,
+            capacity_bytes: None,
+            sync_error: false,
+            write_error: false,
+            latency: Latency::default(),
+        };
+        SimDisk { image: Arc::new(Mutex::new(image)), life: 0 }
+    }
+
+    /// The image, whoever's life it is.
+    fn image(&self) -> MutexGuard<'_, Image> {
+        self.image.lock().expect("nothing panics while it holds the disk")
+    }
+
+    /// The image, if this handle is of the present life.
+    fn alive(&self) -> io::Result<MutexGuard<'_, Image>> {
+        let image = self.image();
+        if image.life != self.life {
+            return Err(power_lost());
+        }
+        Ok(image)
+    }
+
+    fn change<T>(&self, doing: impl FnOnce(&mut Image) -> io::Result<T>) -> io::Result<T> {
+        let mut image = self.alive()?;
+        let fate = image.change()?;
+        let done = doing(&mut image)?;
+        match fate {
+            Fate::Happens => Ok(done),
+            Fate::HappensUnseen => Err(power_lost()),
+        }
+    }
+
+    fn next_life(&self, crash: impl FnOnce(&mut Image)) -> SimDisk {
+        let mut image = self.image();
+        crash(&mut image);
+        image.life += 1;
+        image.power_fails_at = None;
+        SimDisk { image: self.image.clone(), life: image.life }
+    }
+
+    /// The machine loses its power and starts again: a handle for its next life.
+    pub fn power_lost(&self) -> SimDisk {
+        self.next_life(Image::lose_power)
+    }
+
+    /// The process ends without a word and another starts: what was written is there, synced or not.
+    pub fn process_killed(&self) -> SimDisk {
+        self.next_life(|_| ())
+    }
+
+    /// Power fails at the change number `change` from now, counted from 0: it happens or not, and nothing after it does.
+    /// The machine stays dark until [`power_lost`](SimDisk::power_lost) starts it again.
+    pub fn fail_power_at(&self, change: u64) {
+        let mut image = self.image();
+        image.power_fails_at = Some(image.changes + change);
+    }
+
+    /// How many changes were made since the disk was made.
+    pub fn changes(&self) -> u64 {
+        self.image().changes
+    }
+
+    /// From now on every sync fails, or no longer does.
+    pub fn fail_syncs(&self, fails: bool) {
+        self.image().sync_error = fails;
+    }
+
+    /// From now on every append fails, or no longer does.
+    pub fn fail_writes(&self, fails: bool) {
+        self.image().write_error = fails;
+    }
+
+    /// From now on the disk has room for this many bytes; `None`: for any number.
+    pub fn limit(&self, capacity_bytes: Option<u64>) {
+        self.image().capacity_bytes = capacity_bytes;
+    }
+
+    pub fn set_latency(&self, latency: Latency) {
+        self.image().latency = latency;
+    }
+
+    /// What the next write costs.
+    pub fn draw_latency(&self, synced: bool) -> Duration {
+        let mut image = self.image();
+        let range = if synced { image.latency.synced_us.clone() } else { image.latency.unsynced_us.clone() };
+        if range.is_empty() {
+            return Duration::ZERO;
+        }
+        Duration::from_micros(image.rng.random_range(range))
+    }
+
+    /// Flips one bit of a stored file, as bad hardware does.
+    pub fn flip_bit(&self, path: &str, byte: usize, bit: u8) -> io::Result<()> {
+        let mut image = self.image();
+        let id = *image.names.get(path).ok_or_else(|| not_found(path))?;
+        let file = image.files.get_mut(&id).expect("every name has a file");
+        let byte = file.content.get_mut(byte).ok_or_else(|| not_found("so long"))?;
+        *byte ^= 1 << (bit % 8);
+        Ok(())
+    }
+
+    /// Takes a file, or a directory with all its files, from the disk for good.
+    pub fn lose(&self, path: &str) {
+        let mut image = self.image();
+        let below = prefix(path);
+        let stays = |name: &String, _: &mut FileId| *name != path && !name.starts_with(&below);
+        image.names.retain(stays);
+        image.durable_names.retain(stays);
+        image.forget_unnamed();
+    }
+
+    /// The paths of all files, for tests that choose among them.
+    pub fn paths(&self) -> Vec<String> {
+        self.image().names.keys().cloned().collect()
+    }
+
+    /// Makes a file's content so far durable, with its name.
+    pub(crate) fn sync_file(&self, path: &str) -> io::Result<()> {
+        self.change(|image| {
+            if image.sync_error {
+                return Err(io::Error::other("injected: sync failed"));
+            }
+            let id = *image.names.get(path).ok_or_else(|| not_found(path))?;
+            let file = image.files.get_mut(&id).expect("every name has a file");
+            file.synced = file.content.len();
+            image.durable_names.insert(path.to_string(), id);
+            Ok(())
+        })
+    }
+
+    /// Cuts a file to its first `bytes` bytes.
+    pub(crate) fn truncate(&self, path: &str, bytes: usize) -> io::Result<()> {
+        self.change(|image| {
+            let file = image.file_mut(path);
+            file.content.truncate(bytes);
+            file.synced = file.synced.min(bytes);
+            Ok(())
+        })
+    }
+}
+
+impl Disk for SimDisk {
+    fn open_engine(&self, path: &str, _purpose: Purpose) -> Result<SharedEngine, EngineError> {
+        Ok(Arc::new(SimEngine::open(self.clone(), path)?))
+    }
+
+    fn read(&self, path: &str) -> io::Result<Option<Bytes>> {
+        match self.alive()?.file(path) {
+            Ok(file) => Ok(Some(Bytes::copy_from_slice(&file.content))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn read_at(&self, path: &str, offset: u64, bytes: usize) -> io::Result<Bytes> {
+        let image = self.alive()?;
+        let content = &image.file(path)?.content;
+        let from = usize::try_from(offset).unwrap_or(usize::MAX).min(content.len());
+        let to = from.saturating_add(bytes).min(content.len());
+        Ok(Bytes::copy_from_slice(&content[from..to]))
+    }
+
+    fn replace(&self, path: &str, content: &[u8]) -> io::Result<()> {
+        self.change(|image| {
+            if image.sync_error {
+                return Err(io::Error::other("injected: sync failed"));
+            }
+            check_room(image, content.len())?;
+            image.next_file += 1;
+            let id = image.next_file;
+            image.files.insert(id, File { content: content.to_vec(), synced: content.len() });
+            image.names.insert(path.to_string(), id);
+            image.durable_names.insert(path.to_string(), id);
+            image.forget_unnamed();
+            Ok(())
+        })
+    }
+
+    fn append(&self, path: &str, content: &[u8]) -> io::Result<()> {
+        self.change(|image| {
+            if image.write_error {
+                return Err(io::Error::other("injected: write failed"));
+            }
+            check_room(image, content.len())?;
+            image.file_mut(path).content.extend_from_slice(content);
+            Ok(())
+        })
+    }
+
+    fn list(&self, dir: &str) -> io::Result<Vec<String>> {
+        let image = self.alive()?;
+        let below = prefix(dir);
+        let mut names: Vec<String> = Image::under(&image.names, dir)
+            .into_iter()
+            .map(|(name, _)| name[below.len()..].split('/').next().unwrap_or_default().to_string())
+            .collect();
+        names.dedup();
+        Ok(names)
+    }
+
+    fn file_bytes(&self, path: &str) -> io::Result<u64> {
+        Ok(self.alive()?.file(path)?.content.len() as u64)
+    }
+
+    fn sync_dir(&self, dir: &str) -> io::Result<()> {
+        self.change(|image| {
+            if image.sync_error {
+                return Err(io::Error::other("injected: sync failed"));
+            }
+            image.sync_under(dir);
+            Ok(())
+        })
+    }
+
+    fn rename_dir(&self, from: &str, to: &str) -> io::Result<()> {
+        self.change(|image| {
+            let renamed = |names: &mut BTreeMap<String, FileId>| {
+                for (name, id) in Image::under(names, from) {
+                    names.remove(&name);
+                    names.insert(format!("{to}{}", &name[from.len()..]), id);
+                }
+            };
+            renamed(&mut image.names);
+            renamed(&mut image.durable_names);
+            Ok(())
+        })
+    }
+
+    fn remove_dir(&self, dir: &str) -> io::Result<()> {
+        self.change(|image| {
+            let below = prefix(dir);
+            image.names.retain(|name, _| !name.starts_with(&below));
+            image.durable_names.retain(|name, _| !name.starts_with(&below));
+            image.forget_unnamed();
+            Ok(())
+        })
+    }
+
+    fn copy_dir(&self, from: &str, to: &str) -> io::Result<()> {
+        self.change(|image| {
+            for (name, id) in Image::under(&image.names, from) {
+                let content = image.files[&id].content.clone();
+                check_room(image, content.len())?;
+                image.file_mut(&format!("{to}{}", &name[from.len()..])).content = content;
+            }
+            Ok(())
+        })
+    }
+}
+
+fn check_room(image: &Image, more_bytes: usize) -> io::Result<()> {
+    match image.capacity_bytes {
+        Some(capacity) if image.bytes() + more_bytes as u64 > capacity => {
+            Err(io::Error::new(io::ErrorKind::StorageFull, "injected: the disk is full"))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// What every disk must do.
+    pub fn exercise(disk: &dyn Disk) {
+        assert_eq!(disk.read("small").expect("reads"), None);
+        disk.replace("small", b"one").expect("written");
+        disk.replace("small", b"two").expect("replaced");
+        assert_eq!(disk.read("small").expect("reads"), Some(Bytes::from_static(b"two")));
+
+        assert_eq!(disk.list("tmp/dir").expect("lists"), Vec::<String>::new());
+        disk.append("tmp/dir/b.sst", b"bb").expect("written");
+        disk.append("tmp/dir/a", b"a").expect("written");
+        disk.append("tmp/dir/a", b"bc").expect("written");
+        disk.sync_dir("tmp/dir").expect("synced");
+        assert_eq!(disk.list("tmp/dir").expect("lists"), ["a", "b.sst"]);
+        assert_eq!(disk.file_bytes("tmp/dir/a").expect("is there"), 3);
+        assert_eq!(disk.read_at("tmp/dir/a", 1, 9).expect("reads"), "bc");
+
+        disk.rename_dir("tmp/dir", "kept/dir").expect("renamed");
+        disk.copy_dir("kept/dir", "kept/copy").expect("copied");
+        disk.sync_dir("kept/copy").expect("synced");
+        disk.remove_dir("kept/dir").expect("removed");
+        disk.remove_dir("kept/dir").expect("nothing to remove is fine");
+        assert_eq!(disk.list("kept").expect("lists"), ["copy"]);
+        assert_eq!(disk.list("tmp/dir").expect("lists"), Vec::<String>::new());
+        assert_eq!(disk.read("kept/copy/b.sst").expect("reads"), Some(Bytes::from_static(b"bb")));
+    }
+
+    #[test]
+    fn files_and_directories() {
+        exercise(&SimDisk::new(1));
+    }
+
+    #[test]
+    fn power_loss_keeps_what_is_synced_and_a_tail_at_most() {
+        let mut lost = 0;
+        for seed in 0..100 {
+            let disk = SimDisk::new(seed);
+            disk.append("d/file", b"synced").expect("written");
+            disk.sync_dir("d").expect("synced");
+            disk.append("d/file", b", not synced").expect("written");
+            disk.append("d/unnamed", b"gone").expect("written");
+            let after = disk.power_lost();
+            assert!(disk.read("d/file").is_err(), "the old life cannot read");
+            let content = after.read("d/file").expect("reads").expect("is there");
+            assert!(content.starts_with(b"synced"));
+            assert_eq!(after.read("d/unnamed").expect("reads"), None);
+            lost += usize::from(content.len() < 18);
+        }
+        assert!(lost > 50, "most tails lose something, not only {lost} of 100");
+    }
+
+    #[test]
+    fn a_killed_process_loses_nothing() {
+        let disk = SimDisk::new(1);
+        disk.append("d/file", b"not synced").expect("written");
+        let after = disk.process_killed();
+        assert!(disk.append("d/file", b"late").is_err(), "the old life cannot write");
+        assert_eq!(after.read("d/file").expect("reads"), Some(Bytes::from_static(b"not synced")));
+    }
+
+    #[test]
+    fn injected_faults_are_errors() {
+        let disk = SimDisk::new(1);
+        disk.append("d/file", b"1234").expect("written");
+        disk.fail_syncs(true);
+        assert!(disk.sync_dir("d").is_err());
+        disk.fail_syncs(false);
+        disk.limit(Some(6));
+        assert_eq!(disk.append("d/file", b"567").expect_err("full").kind(), io::ErrorKind::StorageFull);
+        disk.limit(None);
+        disk.flip_bit("d/file", 0, 0).expect("is there");
+        assert_eq!(disk.read("d/file").expect("reads"), Some(Bytes::from_static(b"0234")));
+        disk.lose("d");
+        assert_eq!(disk.read("d/file").expect("reads"), None);
+    }
+}
