@@ -28,9 +28,15 @@ pub enum CodecError {
 
 /// Encodes `value`. Panics only where a type's serde implementation fails, which none of ours does.
 pub fn encode<T: Serialize>(value: &T) -> Bytes {
-    let mut bytes = vec![FORMAT_VERSION];
-    bincode::serde::encode_into_std_write(value, &mut bytes, CONFIG).expect("our own types encode");
+    let mut bytes = Vec::with_capacity(128);
+    encode_into(&mut bytes, value);
     Bytes::from(bytes)
+}
+
+/// As [`encode`], appended to `bytes`.
+pub fn encode_into<T: Serialize>(bytes: &mut Vec<u8>, value: &T) {
+    bytes.push(FORMAT_VERSION);
+    bincode::serde::encode_into_std_write(value, bytes, CONFIG).expect("our own types encode");
 }
 
 /// Decodes what [`encode`] wrote; every byte must be used.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{OrderId, PaymentId, SessionId, TicketId, UserId};
 use crate::money::Currency;
-use crate::outcome::Settled;
+use crate::outcome::{Refusal, Settled};
 
 /// What a user may do beyond buying, as a set of flags.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +44,13 @@ pub struct User {
     pub expiries_in_row: u32,
     /// No new lock before this time.
     pub cooldown_until_ms: u64,
+}
+
+impl User {
+    /// Neither banned nor erased: his tickets may be locked, his expired order reinstated.
+    pub fn in_good_standing(&self) -> bool {
+        !self.banned && !self.erased
+    }
 }
 
 /// A user's personal data. Never in an event.
@@ -121,6 +128,16 @@ pub struct Ticket {
     pub created_ms: u64,
 }
 
+impl Ticket {
+    /// Another price, as part of a change that has raised the version already. The same price is no change of it.
+    pub(crate) fn set_price(&mut self, price_minor: u64) {
+        if price_minor != self.price_minor {
+            self.price_minor = price_minor;
+            self.price_version = self.version;
+        }
+    }
+}
+
 /// Where an order stands. `Cancelled` and `Complete` are final, but for one way back: an expired order may be reinstated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OrderStatus {
@@ -134,6 +151,16 @@ impl OrderStatus {
     /// The lock is live.
     pub fn holds_tickets(&self) -> bool {
         matches!(self, OrderStatus::Created | OrderStatus::AwaitingPayment)
+    }
+
+    /// Why nothing can be done with an order that has ended this way (or, while it is live, that waits for the bank).
+    pub(crate) fn refusal(&self, order: OrderId) -> Refusal {
+        match self {
+            OrderStatus::Complete => Refusal::OrderComplete { order },
+            OrderStatus::Cancelled(CancelReason::Expired) => Refusal::OrderExpired { order },
+            OrderStatus::Cancelled(_) => Refusal::OrderCancelled { order },
+            OrderStatus::Created | OrderStatus::AwaitingPayment => Refusal::PaymentInProgress { order },
+        }
     }
 }
 

@@ -18,4 +18,18 @@ pub mod state;
 pub mod store;
 pub mod tables;
 
+mod changes;
+mod commands;
+mod email;
+mod entry;
+mod idempotency;
+mod keys;
+mod leases;
+mod rows;
+mod sessions;
+mod sweep;
+mod wording;
+mod words;
+
+pub use rows::row_hash;
 pub use state::State;

@@ -22,6 +22,20 @@ pub const PAGE_ROWS_MAX: usize = 100;
 pub const PAGE_SCAN_MAX: usize = 2_000;
 /// Words of a ticket that are indexed for search.
 pub const WORDS_PER_TICKET_MAX: usize = 16;
+/// An indexed word, in bytes: a longer one is cut.
+pub const WORD_BYTES_MAX: usize = 40;
+/// Signing keys that are kept: beyond, the one registered first is dropped.
+pub const NODE_KEYS_MAX: usize = 256;
+/// A signing key's id, in bytes.
+pub const KEY_ID_BYTES_MAX: usize = 100;
+/// An Ed25519 public key, in bytes.
+pub const PUBLIC_KEY_BYTES: usize = 32;
+/// Sessions of one user, whatever the policy says.
+pub const SESSIONS_PER_USER_MAX: u32 = 1_000;
+/// Tickets that one user's live locks hold, whatever the policy says: a ban releases them in one entry.
+pub const LOCKS_PER_USER_MAX: u32 = 1_000;
+/// Of each kind, what one entry may reclaim or drop beyond what its commands see, whatever the policy says.
+pub const SWEEP_ENTRIES_MAX: u32 = 10_000;
 /// Tickets of one bulk creation.
 pub const BULK_TICKETS_MAX: usize = 1_000;
 /// Tickets in one order, whatever the policy says.

@@ -8,10 +8,15 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::codec;
 use crate::command::Batch;
 use crate::entities::Policy;
-use crate::outcome::Applied;
+use crate::entry::Entry;
+use crate::limits::{ENTRY_COMMANDS_MAX, TIME_MS_MAX};
+use crate::outcome::{Applied, Refusal};
+use crate::rows::row_hash;
 use crate::store::{Read, StoreError, Write};
+use crate::tables::Table;
 
 /// The one row of [`Table::Meta`](crate::tables::Table::Meta).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,14 +50,34 @@ pub struct Meta {
 
 /// The replicated state on some store.
 pub struct State<S> {
-    store: S,
-    meta: Meta,
+    pub(crate) store: S,
+    pub(crate) meta: Meta,
+    pub(crate) fronts: Fronts,
+    /// Where rows are encoded before they are hashed and stored.
+    pub(crate) scratch: Vec<u8>,
+}
+
+/// The times at the front of what runs out, kept beside the store so that an entry which has nothing to sweep reads nothing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Fronts {
+    /// When the next lock runs out.
+    pub deadline_ms: Option<u64>,
+    /// When the oldest idempotency record was written.
+    pub idempotency_ms: Option<u64>,
+    /// When the first event still kept was emitted.
+    pub outbox_ms: Option<u64>,
 }
 
 impl<S: Read> State<S> {
     /// Opens the state that `store` holds; an empty store is the empty state.
-    pub fn open(_store: S) -> Result<State<S>, StoreError> {
-        todo!()
+    pub fn open(store: S) -> Result<State<S>, StoreError> {
+        let empty = Meta { outbox_first: 1, ..Meta::default() };
+        let mut state = State { store, meta: empty, fronts: Fronts::default(), scratch: Vec::new() };
+        if let Some(meta) = state.row(Table::Meta, &[])? {
+            state.meta = meta;
+        }
+        state.read_fronts()?;
+        Ok(state)
     }
 
     pub fn meta(&self) -> &Meta {
@@ -63,6 +88,7 @@ impl<S: Read> State<S> {
         &self.store
     }
 
+    /// The store, for what its owner does beside the rows. Whoever changes a row here breaks the state hash.
     pub fn store_mut(&mut self) -> &mut S {
         &mut self.store
     }
@@ -73,23 +99,38 @@ impl<S: Read> State<S> {
 
     /// Equal on two replicas that have applied the same entries: the sum of the hashes of all rows.
     pub fn state_hash(&self) -> u128 {
-        todo!()
+        let meta = Meta { rows_hash: 0, ..self.meta.clone() };
+        self.meta.rows_hash.wrapping_add(row_hash(Table::Meta, &[], &codec::encode(&meta)))
     }
 
     /// When the next lock runs out, ledger time in milliseconds: then the leader proposes a `Tick`.
     pub fn next_deadline_ms(&self) -> Option<u64> {
-        todo!()
+        self.fronts.deadline_ms
     }
 
     /// Whether a `Tick` at the present ledger time would still reclaim or drop something.
     pub fn has_due(&self) -> bool {
-        todo!()
+        self.lock_is_due() || self.idempotency_is_due() || self.outbox_is_due()
     }
 }
 
 impl<S: Write> State<S> {
     /// Applies the entry at `index`. Total: every command has an outcome. Entries come in order, each once.
-    pub fn apply(&mut self, _index: u64, _batch: &Batch) -> Result<Applied, StoreError> {
-        todo!()
+    ///
+    /// After an error the state is not to be used any more: part of the entry may have been written.
+    pub fn apply(&mut self, index: u64, batch: &Batch) -> Result<Applied, StoreError> {
+        assert!(index > self.meta.index, "entries come in order: {index} after {}", self.meta.index);
+        self.meta.index = index;
+        self.meta.now_ms = self.meta.now_ms.max(batch.time_ms.min(TIME_MS_MAX));
+        let mut entry = Entry::new(self);
+        let fits = batch.commands.len() <= ENTRY_COMMANDS_MAX;
+        let mut outcomes = Vec::with_capacity(batch.commands.len());
+        for submitted in &batch.commands {
+            outcomes.push(if fits { entry.decide(submitted)? } else { entry.refused(Refusal::EntryTooLarge) });
+        }
+        entry.sweep()?;
+        let events = entry.events();
+        self.write_meta()?;
+        Ok(Applied { index, time_ms: self.meta.now_ms, outcomes, events })
     }
 }

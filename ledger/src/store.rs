@@ -8,6 +8,8 @@
 //! whole entries atomic.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::ops::Bound;
 
 use bytes::Bytes;
 
@@ -50,12 +52,13 @@ pub trait Write: Read {
 /// A store in memory, for tests, simulation and models.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct MemoryStore {
-    rows: BTreeMap<(Table, Bytes), Bytes>,
+    /// No table is empty, so that equal contents are equal values.
+    tables: BTreeMap<Table, BTreeMap<Bytes, Bytes>>,
 }
 
 impl Read for MemoryStore {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
-        Ok(self.rows.get(&(table, Bytes::copy_from_slice(key))).cloned())
+        Ok(self.tables.get(&table).and_then(|rows| rows.get(key)).cloned())
     }
 
     fn range(
@@ -66,35 +69,31 @@ impl Read for MemoryStore {
         order: Order,
         limit: usize,
     ) -> Result<Vec<(Bytes, Bytes)>, StoreError> {
-        let from = Bytes::copy_from_slice(from);
-        if to.is_some_and(|to| to <= &from[..]) {
+        let Some(rows) = self.tables.get(&table).filter(|_| to.is_none_or(|to| from < to)) else {
             return Ok(Vec::new());
-        }
-        let rows = self
-            .rows
-            .range((table, from)..)
-            .take_while(|((t, key), _)| *t == table && to.is_none_or(|to| &key[..] < to))
-            .map(|((_, key), row)| (key.clone(), row.clone()));
+        };
+        let to = to.map_or(Bound::Unbounded, Bound::Excluded);
+        let rows = rows.range::<[u8], _>((Bound::Included(from), to)).map(|(key, row)| (key.clone(), row.clone()));
         Ok(match order {
             Order::Ascending => rows.take(limit).collect(),
-            Order::Descending => {
-                let mut all: Vec<_> = rows.collect();
-                all.reverse();
-                all.truncate(limit);
-                all
-            }
+            Order::Descending => rows.rev().take(limit).collect(),
         })
     }
 }
 
 impl Write for MemoryStore {
     fn put(&mut self, table: Table, key: &[u8], row: Bytes) -> Result<(), StoreError> {
-        self.rows.insert((table, Bytes::copy_from_slice(key)), row);
+        self.tables.entry(table).or_default().insert(Bytes::copy_from_slice(key), row);
         Ok(())
     }
 
     fn delete(&mut self, table: Table, key: &[u8]) -> Result<(), StoreError> {
-        self.rows.remove(&(table, Bytes::copy_from_slice(key)));
+        if let Entry::Occupied(mut rows) = self.tables.entry(table) {
+            rows.get_mut().remove(key);
+            if rows.get().is_empty() {
+                rows.remove();
+            }
+        }
         Ok(())
     }
 }

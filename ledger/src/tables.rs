@@ -66,6 +66,8 @@ tables! {
     Outbox = 19,
     /// key id → [`NodeKey`](crate::entities::NodeKey): public halves of the nodes' signing keys.
     NodeKeys = 20,
+    /// user, order → `()`, for live locks: what a command reclaims, or a ban releases, without a search.
+    LocksByUser = 21,
 }
 
 #[cfg(test)]

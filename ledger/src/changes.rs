@@ -1,0 +1,338 @@
+//! Changes of entities: the one place that raises a version, keeps indexes and counters, and emits the event.
+//!
+//! Every change of a ticket, order, payment or user goes through here: its version rises by one, one event with that version
+//! goes to the outbox under the next number, one row goes to its history, and the indexes follow from what it was and what
+//! it is. Counters of a user (live locks, sessions, keys) are bookkeeping, not changes: they raise no version.
+
+use crate::entities::{Change, Holding, Order, OrderStatus, Payment, PaymentStatus, Ticket, User};
+use crate::entry::Entry;
+use crate::event::{Event, EventBody, EventType};
+use crate::id::{Id, OrderId, PaymentId, TicketId, UserId};
+use crate::keys;
+use crate::store::{Order as Direction, StoreError, Write};
+use crate::tables::Table;
+use crate::words::ticket_words;
+
+/// Old history rows dropped with one change: more than one, so that a lowered bound is reached.
+const HISTORY_DROPS_MAX: usize = 8;
+
+/// What a change says beyond the entity itself.
+struct Emitted {
+    event_type: EventType,
+    entity: Id,
+    version: u64,
+    body: EventBody,
+}
+
+impl<S: Write> Entry<'_, S> {
+    pub fn user(&self, id: UserId) -> Result<Option<User>, StoreError> {
+        self.state.row(Table::Users, id.as_bytes())
+    }
+
+    /// A user whom another row names.
+    pub fn user_required(&self, id: UserId) -> Result<User, StoreError> {
+        self.state.row_required(Table::Users, id.as_bytes())
+    }
+
+    pub fn ticket(&self, id: TicketId) -> Result<Option<Ticket>, StoreError> {
+        self.state.row(Table::Tickets, id.as_bytes())
+    }
+
+    /// A ticket that another row names.
+    pub fn ticket_required(&self, id: TicketId) -> Result<Ticket, StoreError> {
+        self.state.row_required(Table::Tickets, id.as_bytes())
+    }
+
+    pub fn order(&self, id: OrderId) -> Result<Option<Order>, StoreError> {
+        self.state.row(Table::Orders, id.as_bytes())
+    }
+
+    /// An order that another row names.
+    pub fn order_required(&self, id: OrderId) -> Result<Order, StoreError> {
+        self.state.row_required(Table::Orders, id.as_bytes())
+    }
+
+    pub fn payment(&self, id: PaymentId) -> Result<Option<Payment>, StoreError> {
+        self.state.row(Table::Payments, id.as_bytes())
+    }
+
+    /// Writes a new ticket.
+    pub fn create_ticket(&mut self, id: TicketId, ticket: &Ticket) -> Result<(), StoreError> {
+        self.state.insert(Table::Tickets, id.as_bytes(), ticket)?;
+        self.state.insert(Table::TicketsBySeller, &keys::pair(ticket.seller.0, id.0), &())?;
+        self.state.insert(Table::TicketsAvailable, id.as_bytes(), &())?;
+        if let Some(external_id) = &ticket.external_id {
+            self.state.insert(Table::TicketsByExternalId, &keys::text(ticket.seller.0, external_id), &id)?;
+        }
+        for word in ticket_words(&ticket.title, &ticket.details) {
+            self.state.insert(Table::TicketsByWord, &keys::word(&word, id.0), &())?;
+        }
+        self.meta().tickets += 1;
+        self.emit(ticket_event(EventType::TicketCreated, id, ticket), None)
+    }
+
+    /// Changes a ticket; `change` sees its new version. Its words are the caller's where the change alters title or details.
+    pub fn update_ticket(
+        &mut self,
+        id: TicketId,
+        ticket: &mut Ticket,
+        about: Option<OrderId>,
+        change: impl FnOnce(&mut Ticket),
+    ) -> Result<(), StoreError> {
+        let (was_available, was_listed, was_sold) = (is_available(ticket), is_listed(ticket), is_sold(ticket));
+        let was_withdrawn = ticket.withdrawn;
+        ticket.version += 1;
+        change(ticket);
+        match (was_available, is_available(ticket)) {
+            (true, false) => self.state.remove(Table::TicketsAvailable, id.as_bytes())?,
+            (false, true) => self.state.insert(Table::TicketsAvailable, id.as_bytes(), &())?,
+            _ => {}
+        }
+        assert!(was_listed || !is_listed(ticket), "a sold or withdrawn ticket does not come back on sale");
+        assert!(is_sold(ticket) || !was_sold, "a sold ticket stays sold");
+        if was_listed && !is_listed(ticket) {
+            for word in ticket_words(&ticket.title, &ticket.details) {
+                self.state.remove(Table::TicketsByWord, &keys::word(&word, id.0))?;
+            }
+        }
+        let (sold, withdrawn) = (is_sold(ticket) && !was_sold, ticket.withdrawn && !was_withdrawn);
+        self.meta().tickets_sold += u64::from(sold);
+        self.meta().tickets_withdrawn += u64::from(withdrawn);
+        self.state.put(Table::Tickets, id.as_bytes(), ticket)?;
+        self.emit(ticket_event(EventType::TicketUpdated, id, ticket), about)
+    }
+
+    /// Changes title, price or description of a ticket that is free and on sale.
+    pub fn update_listing(
+        &mut self,
+        id: TicketId,
+        ticket: &mut Ticket,
+        change: impl FnOnce(&mut Ticket),
+    ) -> Result<(), StoreError> {
+        assert!(is_available(ticket), "only a free ticket on sale is edited");
+        let words_before = ticket_words(&ticket.title, &ticket.details);
+        self.update_ticket(id, ticket, None, change)?;
+        let words = ticket_words(&ticket.title, &ticket.details);
+        for word in words_before.iter().filter(|word| !words.contains(word)) {
+            self.state.remove(Table::TicketsByWord, &keys::word(word, id.0))?;
+        }
+        for word in words.iter().filter(|word| !words_before.contains(word)) {
+            self.state.insert(Table::TicketsByWord, &keys::word(word, id.0), &())?;
+        }
+        Ok(())
+    }
+
+    /// Writes a new order, whose lock is live.
+    pub fn create_order(&mut self, id: OrderId, order: &Order) -> Result<(), StoreError> {
+        assert!(order.status.holds_tickets(), "an order begins with a live lock");
+        self.state.insert(Table::Orders, id.as_bytes(), order)?;
+        self.state.insert(Table::OrdersByUser, &keys::pair(order.user.0, id.0), &())?;
+        self.state.insert(Table::LocksByUser, &keys::pair(order.user.0, id.0), &())?;
+        self.insert_deadline(order.deadline_ms, id)?;
+        self.meta().orders += 1;
+        self.meta().orders_live += 1;
+        self.meta().locks_live += order.lines.len() as u64;
+        self.emit(order_event(EventType::OrderCreated, id, order), None)
+    }
+
+    /// Changes an order. The tickets and the user's counters are the caller's (see `leases.rs`).
+    pub fn update_order(
+        &mut self,
+        id: OrderId,
+        order: &mut Order,
+        event_type: EventType,
+        change: impl FnOnce(&mut Order),
+    ) -> Result<(), StoreError> {
+        let (was, was_deadline_ms) = (order.status, order.deadline_ms);
+        order.version += 1;
+        change(order);
+        let holds = order.status.holds_tickets();
+        assert!(was.holds_tickets() || !holds, "a lock that ended does not come back");
+        assert!(was != OrderStatus::Complete, "a complete order stays as it is");
+        if was.holds_tickets() && !holds {
+            self.state.remove(Table::LocksByUser, &keys::pair(order.user.0, id.0))?;
+            self.meta().orders_live -= 1;
+            self.meta().locks_live -= order.lines.len() as u64;
+        }
+        if was.holds_tickets() && (!holds || was_deadline_ms != order.deadline_ms) {
+            if holds {
+                self.insert_deadline(order.deadline_ms, id)?;
+            }
+            self.remove_deadline(was_deadline_ms, id)?;
+        }
+        self.meta().orders_complete += u64::from(order.status == OrderStatus::Complete);
+        self.state.put(Table::Orders, id.as_bytes(), order)?;
+        self.emit(order_event(event_type, id, order), None)
+    }
+
+    fn insert_deadline(&mut self, deadline_ms: u64, order: OrderId) -> Result<(), StoreError> {
+        self.state.insert(Table::Deadlines, &keys::deadline(deadline_ms, order.0), &())?;
+        let front = &mut self.state.fronts.deadline_ms;
+        *front = Some(front.map_or(deadline_ms, |first_ms| first_ms.min(deadline_ms)));
+        Ok(())
+    }
+
+    fn remove_deadline(&mut self, deadline_ms: u64, order: OrderId) -> Result<(), StoreError> {
+        self.state.remove(Table::Deadlines, &keys::deadline(deadline_ms, order.0))?;
+        if self.state.fronts.deadline_ms == Some(deadline_ms) { self.state.read_deadline_front() } else { Ok(()) }
+    }
+
+    /// Writes a new payment, for which the payments service has something to do.
+    pub fn create_payment(&mut self, id: PaymentId, payment: &Payment) -> Result<(), StoreError> {
+        assert!(payment.next.is_some(), "a payment begins with something to do");
+        self.state.insert(Table::Payments, id.as_bytes(), payment)?;
+        self.state.insert(Table::PaymentsOpen, id.as_bytes(), &())?;
+        self.meta().payments_open += 1;
+        self.emit(payment_event(EventType::PaymentRequested, id, payment), Some(payment.order))
+    }
+
+    /// Changes a payment. The token goes once nothing can be asked with it any more.
+    pub fn update_payment(
+        &mut self,
+        id: PaymentId,
+        payment: &mut Payment,
+        event_type: EventType,
+        change: impl FnOnce(&mut Payment),
+    ) -> Result<(), StoreError> {
+        let was_open = payment.next.is_some();
+        payment.version += 1;
+        change(payment);
+        if payment.status != PaymentStatus::Requested {
+            payment.token = None;
+        }
+        match (was_open, payment.next.is_some()) {
+            (true, false) => {
+                self.state.remove(Table::PaymentsOpen, id.as_bytes())?;
+                self.meta().payments_open -= 1;
+            }
+            (false, true) => {
+                self.state.insert(Table::PaymentsOpen, id.as_bytes(), &())?;
+                self.meta().payments_open += 1;
+            }
+            _ => {}
+        }
+        self.state.put(Table::Payments, id.as_bytes(), payment)?;
+        self.emit(payment_event(event_type, id, payment), Some(payment.order))
+    }
+
+    /// Writes a new user.
+    pub fn create_user(&mut self, id: UserId, user: &User) -> Result<(), StoreError> {
+        self.state.insert(Table::Users, id.as_bytes(), user)?;
+        self.meta().users += 1;
+        self.emit(user_event(EventType::UserCreated, id, user), None)
+    }
+
+    /// Changes a user: roles, ban, erasure, epoch.
+    pub fn update_user(
+        &mut self,
+        id: UserId,
+        user: &mut User,
+        event_type: EventType,
+        change: impl FnOnce(&mut User),
+    ) -> Result<(), StoreError> {
+        user.version += 1;
+        change(user);
+        self.put_user(id, user)?;
+        self.emit(user_event(event_type, id, user), None)
+    }
+
+    /// Writes a user's counters.
+    pub fn put_user(&mut self, id: UserId, user: &User) -> Result<(), StoreError> {
+        self.state.put(Table::Users, id.as_bytes(), user)
+    }
+
+    /// The original's event beside `order:cancelled`: it repeats the order's version, and is no change of its own.
+    pub fn emit_expiration(&mut self, id: OrderId, order: &Order) -> Result<(), StoreError> {
+        let body = EventBody::Expiration { order: id };
+        let event_type = EventType::ExpirationComplete;
+        self.write_event(Emitted { event_type, entity: id.0, version: order.version, body })
+    }
+
+    fn emit(&mut self, emitted: Emitted, about: Option<OrderId>) -> Result<(), StoreError> {
+        let (entity, version) = (emitted.entity, emitted.version);
+        let (index, time_ms) = (self.state.meta.index, self.now_ms());
+        let change = Change { index, time_ms, event_type: emitted.event_type, order: about };
+        self.state.insert(Table::History, &keys::change(entity, version), &change)?;
+        self.trim_history(entity, version)?;
+        self.write_event(emitted)
+    }
+
+    /// Keeps the last `history_per_entity_max` changes; oldest first, so that what is kept has no gap.
+    fn trim_history(&mut self, entity: Id, version: u64) -> Result<(), StoreError> {
+        let Some(oldest) = (version + 1).checked_sub(self.state.meta.policy.history_per_entity_max) else {
+            return Ok(());
+        };
+        let (from, to) = (keys::change(entity, 0), keys::change(entity, oldest));
+        let old = self.state.store.range(Table::History, &from, Some(&to), Direction::Ascending, HISTORY_DROPS_MAX)?;
+        old.iter().try_for_each(|(key, _)| self.state.remove(Table::History, key))
+    }
+
+    fn write_event(&mut self, emitted: Emitted) -> Result<(), StoreError> {
+        let Emitted { event_type, entity, version, body } = emitted;
+        let meta = &mut self.state.meta;
+        meta.event_seq += 1;
+        let (seq, time_ms) = (meta.event_seq, meta.now_ms);
+        let event = Event { seq, lineage: meta.lineage, index: meta.index, time_ms, event_type, entity, version, body };
+        self.state.fronts.outbox_ms.get_or_insert(time_ms);
+        self.state.insert(Table::Outbox, &seq.to_be_bytes(), &event)
+    }
+}
+
+/// It can be bought now.
+pub(crate) fn is_available(ticket: &Ticket) -> bool {
+    ticket.holding == Holding::Free && !ticket.withdrawn
+}
+
+/// It is found by its words.
+pub(crate) fn is_listed(ticket: &Ticket) -> bool {
+    !is_sold(ticket) && !ticket.withdrawn
+}
+
+fn is_sold(ticket: &Ticket) -> bool {
+    matches!(ticket.holding, Holding::Sold { .. })
+}
+
+fn ticket_event(event_type: EventType, id: TicketId, ticket: &Ticket) -> Emitted {
+    let body = EventBody::Ticket {
+        title: ticket.title.clone(),
+        price_minor: ticket.price_minor,
+        currency: ticket.currency,
+        user: ticket.seller,
+        holding: ticket.holding,
+        withdrawn: ticket.withdrawn,
+    };
+    Emitted { event_type, entity: id.0, version: ticket.version, body }
+}
+
+fn order_event(event_type: EventType, id: OrderId, order: &Order) -> Emitted {
+    let body = EventBody::Order {
+        user: order.user,
+        status: order.status,
+        deadline_ms: order.deadline_ms,
+        currency: order.currency,
+        tickets: order.lines.iter().map(|line| (line.ticket, line.price_minor)).collect(),
+        reason: match order.status {
+            OrderStatus::Cancelled(reason) => Some(reason),
+            _ => None,
+        },
+    };
+    Emitted { event_type, entity: id.0, version: order.version, body }
+}
+
+fn payment_event(event_type: EventType, id: PaymentId, payment: &Payment) -> Emitted {
+    let body = EventBody::Payment {
+        payment: id,
+        order: payment.order,
+        status: payment.status,
+        next: payment.next,
+        amount_minor: payment.amount_minor,
+        currency: payment.currency,
+        intent_id: payment.intent_id.clone(),
+    };
+    Emitted { event_type, entity: id.0, version: payment.version, body }
+}
+
+fn user_event(event_type: EventType, id: UserId, user: &User) -> Emitted {
+    let body = EventBody::User { user: id, banned: user.banned, epoch: user.epoch };
+    Emitted { event_type, entity: id.0, version: user.version, body }
+}

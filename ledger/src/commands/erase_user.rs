@@ -1,0 +1,38 @@
+//! `EraseUser`: blanks a user's personal data, by himself, an operator or the cluster.
+//!
+//! - The address and the password hash go, and the address is free again. Sessions end.
+//! - Live orders are cancelled; orders and tickets stay, under an id that names nobody. His tickets are refused to whoever
+//!   wants to lock them, as a banned seller's are.
+//!
+//! Story: "erased user leaves orders and no name".
+
+use super::unchanged;
+use crate::email;
+use crate::entities::{CancelReason, Personal};
+use crate::entry::{Caller, Decided, Entry};
+use crate::event::EventType;
+use crate::id::UserId;
+use crate::outcome::{Refusal, Reply};
+use crate::store::Write;
+use crate::tables::Table;
+
+pub(super) fn run<S: Write>(entry: &mut Entry<S>, caller: &Caller, id: UserId) -> Decided {
+    if caller.user() != Ok(id) {
+        caller.operator()?;
+    }
+    if entry.user(id)?.ok_or(Refusal::UserNotFound)?.erased {
+        return unchanged();
+    }
+    entry.reclaim_user(id)?;
+    entry.cancel_orders_of(id, CancelReason::Buyer)?;
+    let personal: Personal = entry.state.row_required(Table::Personal, id.as_bytes())?;
+    entry.state.remove(Table::Personal, id.as_bytes())?;
+    entry.state.remove(Table::UsersByEmail, email::folded(&personal.email).as_bytes())?;
+    let mut user = entry.user_required(id)?;
+    entry.close_sessions(id, &mut user)?;
+    entry.update_user(id, &mut user, EventType::UserUpdated, |user| {
+        user.erased = true;
+        user.epoch += 1;
+    })?;
+    Ok(Reply::Done)
+}
