@@ -11,12 +11,22 @@ use std::str::FromStr;
 
 use bytes::Bytes;
 
+use crate::changes::is_available;
+use crate::email;
 use crate::entities::{Change, NodeKey, Order, Payment, Personal, Session, Ticket, User};
 use crate::event::Event;
 use crate::id::{Id, OrderId, PaymentId, SessionId, TicketId, UserId};
+use crate::keys;
+use crate::limits::{NODE_KEYS_MAX, PAGE_ROWS_MAX, PAGE_SCAN_MAX};
 use crate::money::Currency;
+use crate::rows::{damaged, decode};
 use crate::state::State;
-use crate::store::{Read, StoreError};
+use crate::store::{Order as Direction, Read, StoreError, prefix_end};
+use crate::tables::Table;
+use crate::words::{ticket_words, words};
+
+/// Index rows read at once.
+const SCAN_CHUNK_MIN: usize = 32;
 
 /// Where the next page starts: opaque, printable, and harmless when it was made up.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,91 +95,245 @@ pub struct Events {
     pub events: Vec<Event>,
 }
 
-pub fn ticket<S: Read>(_state: &State<S>, _id: TicketId) -> Result<Option<Ticket>, StoreError> {
-    todo!()
+pub fn ticket<S: Read>(state: &State<S>, id: TicketId) -> Result<Option<Ticket>, StoreError> {
+    state.row(Table::Tickets, id.as_bytes())
 }
 
 /// Tickets that can be bought now, oldest first (by word first where `search` is given).
+///
+/// Left out are also those whose sale has ended and those of sellers who are banned or erased.
 pub fn tickets_available<S: Read>(
-    _state: &State<S>,
-    _filter: &TicketFilter,
-    _after: Option<&Cursor>,
-    _limit: usize,
+    state: &State<S>,
+    filter: &TicketFilter,
+    after: Option<&Cursor>,
+    limit: usize,
 ) -> Result<Page<(TicketId, Ticket)>, StoreError> {
-    todo!()
+    let search = words(filter.search.as_deref().unwrap_or(""), SEARCH_WORDS_MAX);
+    // The longest word is the likeliest to be rare: its index is read, the others are checked on the ticket.
+    let driving = search.iter().max_by_key(|word| word.len());
+    let list = match (driving, filter.seller) {
+        (Some(word), _) => List { table: Table::TicketsByWord, prefix: word.as_bytes(), order: Direction::Ascending },
+        (None, Some(seller)) => {
+            return tickets_of_seller_where(state, seller, after, limit, |ticket| {
+                is_wanted(state, filter, &search, ticket)
+            });
+        }
+        (None, None) => List { table: Table::TicketsAvailable, prefix: &[], order: Direction::Ascending },
+    };
+    page(state, &list, after, limit, |key| {
+        let id = TicketId(id_at_end(list.table, key)?);
+        let ticket: Ticket = state.row_required(Table::Tickets, id.as_bytes())?;
+        let listed_here = driving.is_none_or(|word| is_first_match(&ticket, word, key));
+        Ok((listed_here && is_wanted(state, filter, &search, &ticket)?).then_some((id, ticket)))
+    })
+}
+
+/// Of the ticket's words that begin with `prefix`, whether `key` is the first: the others would list it twice.
+fn is_first_match(ticket: &Ticket, prefix: &str, key: &[u8]) -> bool {
+    let first = ticket_words(&ticket.title, &ticket.details).into_iter().filter(|word| word.starts_with(prefix)).min();
+    first.is_some_and(|word| key.split(|byte| *byte == 0).next() == Some(word.as_bytes()))
+}
+
+fn is_wanted<S: Read>(
+    state: &State<S>,
+    filter: &TicketFilter,
+    search: &[String],
+    ticket: &Ticket,
+) -> Result<bool, StoreError> {
+    let fits = is_available(ticket)
+        && ticket.details.sale_ends_ms.is_none_or(|ends_ms| state.meta().now_ms < ends_ms)
+        && filter.seller.is_none_or(|seller| seller == ticket.seller)
+        && filter.currency.is_none_or(|currency| currency == ticket.currency)
+        && filter.price_minor_min.is_none_or(|min| min <= ticket.price_minor)
+        && filter.price_minor_max.is_none_or(|max| ticket.price_minor <= max);
+    if !fits {
+        return Ok(false);
+    }
+    if !search.is_empty() {
+        let words = ticket_words(&ticket.title, &ticket.details);
+        if !search.iter().all(|prefix| words.iter().any(|word| word.starts_with(prefix.as_str()))) {
+            return Ok(false);
+        }
+    }
+    let seller: User = state.row_required(Table::Users, ticket.seller.as_bytes())?;
+    Ok(seller.in_good_standing())
 }
 
 /// All tickets of a seller, also locked, sold and withdrawn ones, oldest first.
 pub fn tickets_of_seller<S: Read>(
-    _state: &State<S>,
-    _seller: UserId,
-    _after: Option<&Cursor>,
-    _limit: usize,
+    state: &State<S>,
+    seller: UserId,
+    after: Option<&Cursor>,
+    limit: usize,
 ) -> Result<Page<(TicketId, Ticket)>, StoreError> {
-    todo!()
+    tickets_of_seller_where(state, seller, after, limit, |_| Ok(true))
 }
 
-pub fn order<S: Read>(_state: &State<S>, _id: OrderId) -> Result<Option<Order>, StoreError> {
-    todo!()
+fn tickets_of_seller_where<S: Read>(
+    state: &State<S>,
+    seller: UserId,
+    after: Option<&Cursor>,
+    limit: usize,
+    is_wanted: impl Fn(&Ticket) -> Result<bool, StoreError>,
+) -> Result<Page<(TicketId, Ticket)>, StoreError> {
+    let list = List { table: Table::TicketsBySeller, prefix: seller.as_bytes(), order: Direction::Ascending };
+    page(state, &list, after, limit, |key| {
+        let id = TicketId(id_at_end(list.table, key)?);
+        let ticket: Ticket = state.row_required(Table::Tickets, id.as_bytes())?;
+        Ok(is_wanted(&ticket)?.then_some((id, ticket)))
+    })
+}
+
+pub fn order<S: Read>(state: &State<S>, id: OrderId) -> Result<Option<Order>, StoreError> {
+    state.row(Table::Orders, id.as_bytes())
 }
 
 /// A user's orders of every status, newest first.
 pub fn orders_of_user<S: Read>(
-    _state: &State<S>,
-    _user: UserId,
-    _after: Option<&Cursor>,
-    _limit: usize,
+    state: &State<S>,
+    user: UserId,
+    after: Option<&Cursor>,
+    limit: usize,
 ) -> Result<Page<(OrderId, Order)>, StoreError> {
-    todo!()
+    let list = List { table: Table::OrdersByUser, prefix: user.as_bytes(), order: Direction::Descending };
+    page(state, &list, after, limit, |key| {
+        let id = OrderId(id_at_end(list.table, key)?);
+        Ok(Some((id, state.row_required(Table::Orders, id.as_bytes())?)))
+    })
 }
 
-pub fn payment<S: Read>(_state: &State<S>, _id: PaymentId) -> Result<Option<Payment>, StoreError> {
-    todo!()
+pub fn payment<S: Read>(state: &State<S>, id: PaymentId) -> Result<Option<Payment>, StoreError> {
+    state.row(Table::Payments, id.as_bytes())
 }
 
 /// Payments for which the payments service has something to do, oldest first.
 pub fn payments_open<S: Read>(
-    _state: &State<S>,
-    _after: Option<&Cursor>,
-    _limit: usize,
+    state: &State<S>,
+    after: Option<&Cursor>,
+    limit: usize,
 ) -> Result<Page<(PaymentId, Payment)>, StoreError> {
-    todo!()
+    let list = List { table: Table::PaymentsOpen, prefix: &[], order: Direction::Ascending };
+    page(state, &list, after, limit, |key| {
+        let id = PaymentId(id_at_end(list.table, key)?);
+        Ok(Some((id, state.row_required(Table::Payments, id.as_bytes())?)))
+    })
 }
 
-pub fn user<S: Read>(_state: &State<S>, _id: UserId) -> Result<Option<User>, StoreError> {
-    todo!()
+pub fn user<S: Read>(state: &State<S>, id: UserId) -> Result<Option<User>, StoreError> {
+    state.row(Table::Users, id.as_bytes())
 }
 
 /// The personal data of a user; `None` for an erased one.
-pub fn personal<S: Read>(_state: &State<S>, _id: UserId) -> Result<Option<Personal>, StoreError> {
-    todo!()
+pub fn personal<S: Read>(state: &State<S>, id: UserId) -> Result<Option<Personal>, StoreError> {
+    state.row(Table::Personal, id.as_bytes())
 }
 
 /// The account under this address, whatever its case.
-pub fn user_by_email<S: Read>(_state: &State<S>, _email: &str) -> Result<Option<(UserId, User, Personal)>, StoreError> {
-    todo!()
+pub fn user_by_email<S: Read>(state: &State<S>, email: &str) -> Result<Option<(UserId, User, Personal)>, StoreError> {
+    let Some(id) = state.row::<UserId>(Table::UsersByEmail, email::folded(email).as_bytes())? else {
+        return Ok(None);
+    };
+    let user = state.row_required(Table::Users, id.as_bytes())?;
+    let personal = state.row_required(Table::Personal, id.as_bytes())?;
+    Ok(Some((id, user, personal)))
 }
 
-pub fn session<S: Read>(_state: &State<S>, _user: UserId, _session: SessionId) -> Result<Option<Session>, StoreError> {
-    todo!()
+pub fn session<S: Read>(state: &State<S>, user: UserId, session: SessionId) -> Result<Option<Session>, StoreError> {
+    state.row(Table::Sessions, &keys::pair(user.0, session.0))
 }
 
-/// All public signing keys, by key id. Bounded by the code's limit on their number.
-pub fn node_keys<S: Read>(_state: &State<S>) -> Result<Vec<(String, NodeKey)>, StoreError> {
-    todo!()
+/// All public signing keys, by key id: at most [`NODE_KEYS_MAX`].
+pub fn node_keys<S: Read>(state: &State<S>) -> Result<Vec<(String, NodeKey)>, StoreError> {
+    let rows = state.store().range(Table::NodeKeys, &[], None, Direction::Ascending, NODE_KEYS_MAX)?;
+    let keys = rows.iter().map(|(key, row)| {
+        let id = String::from_utf8(key.to_vec()).map_err(|error| damaged(Table::NodeKeys, key, error))?;
+        Ok((id, decode(Table::NodeKeys, key, row)?))
+    });
+    keys.collect()
 }
 
 /// What happened to an entity, oldest first, as far back as kept: version and change.
 pub fn history<S: Read>(
-    _state: &State<S>,
-    _entity: Id,
-    _after: Option<&Cursor>,
-    _limit: usize,
+    state: &State<S>,
+    entity: Id,
+    after: Option<&Cursor>,
+    limit: usize,
 ) -> Result<Page<(u64, Change)>, StoreError> {
-    todo!()
+    let list = List { table: Table::History, prefix: entity.as_bytes(), order: Direction::Ascending };
+    page(state, &list, after, limit, |key| {
+        let version = key.last_chunk().map(|bytes| u64::from_be_bytes(*bytes));
+        let version = version.ok_or_else(|| damaged(list.table, key, "short key"))?;
+        Ok(Some((version, state.row_required(Table::History, key)?)))
+    })
 }
 
 /// At most `limit` events with a number above `after_seq`, in order.
-pub fn events<S: Read>(_state: &State<S>, _after_seq: u64, _limit: usize) -> Result<Events, StoreError> {
-    todo!()
+pub fn events<S: Read>(state: &State<S>, after_seq: u64, limit: usize) -> Result<Events, StoreError> {
+    let from = after_seq.saturating_add(1).to_be_bytes();
+    let rows = state.store().range(Table::Outbox, &from, None, Direction::Ascending, limit.clamp(1, PAGE_ROWS_MAX))?;
+    let events: Result<_, _> = rows.iter().map(|(key, row)| decode(Table::Outbox, key, row)).collect();
+    Ok(Events { first_kept: state.meta().outbox_first, last: state.meta().event_seq, events: events? })
+}
+
+/// An ordered index, or the part of one that begins with `prefix`.
+struct List<'a> {
+    table: Table,
+    prefix: &'a [u8],
+    order: Direction,
+}
+
+/// One page of `list` after a cursor: the rows that `row` makes of the keys, or leaves out.
+fn page<S: Read, T>(
+    state: &State<S>,
+    list: &List,
+    after: Option<&Cursor>,
+    limit: usize,
+    mut row: impl FnMut(&[u8]) -> Result<Option<T>, StoreError>,
+) -> Result<Page<T>, StoreError> {
+    let limit = limit.clamp(1, PAGE_ROWS_MAX);
+    let (mut rows, mut scanned) = (Vec::new(), 0);
+    let mut last = after.map(|cursor| cursor.0.clone());
+    loop {
+        // One key more than wanted tells whether there is a next page.
+        let chunk = (limit + 1 - rows.len()).max(SCAN_CHUNK_MIN).min(PAGE_SCAN_MAX - scanned);
+        let keys = keys_beyond(state, list, last.as_deref(), chunk)?;
+        let is_end = keys.len() < chunk;
+        scanned += keys.len();
+        for key in keys {
+            if rows.len() == limit {
+                return Ok(Page { rows, next: last.map(Cursor) });
+            }
+            rows.extend(row(&key)?);
+            last = Some(key);
+        }
+        if is_end {
+            return Ok(Page { rows, next: None });
+        }
+        if scanned >= PAGE_SCAN_MAX {
+            return Ok(Page { rows, next: last.map(Cursor) });
+        }
+    }
+}
+
+/// The next `limit` keys of `list` beyond `last`. A made-up cursor does not reach outside the list.
+fn keys_beyond<S: Read>(
+    state: &State<S>,
+    list: &List,
+    last: Option<&[u8]>,
+    limit: usize,
+) -> Result<Vec<Bytes>, StoreError> {
+    let (mut from, mut to) = (list.prefix.to_vec(), prefix_end(list.prefix));
+    match (last, list.order) {
+        (None, _) => {}
+        // The least key above.
+        (Some(last), Direction::Ascending) => from = from.max([last, &[0][..]].concat()),
+        (Some(last), Direction::Descending) => to = Some(to.map_or(last.to_vec(), |to| to.min(last.to_vec()))),
+    }
+    let rows = state.store().range(list.table, &from, to.as_deref(), list.order, limit)?;
+    Ok(rows.into_iter().map(|(key, _)| key).collect())
+}
+
+/// The id that a key of an index ends with.
+fn id_at_end(table: Table, key: &[u8]) -> Result<Id, StoreError> {
+    key.last_chunk().map(|bytes| Id::from_bytes(*bytes)).ok_or_else(|| damaged(table, key, "short key"))
 }
