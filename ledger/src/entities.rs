@@ -301,8 +301,9 @@ pub struct Policy {
     pub history_per_entity_max: u64,
     /// Acknowledged events stay this long.
     pub outbox_retention_ms: u64,
+    /// An alert at this many events that the stream has not got yet.
     pub outbox_events_soft_max: u64,
-    /// At this many events new locks are refused; what ends a lock always passes.
+    /// At this many new locks are refused; what ends a lock always passes.
     pub outbox_events_hard_max: u64,
 }
 

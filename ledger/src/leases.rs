@@ -70,9 +70,8 @@ impl<S: Write> Entry<'_, S> {
     }
 
     /// What becomes of an order whose payment came to nothing: back to `created` while another attempt is allowed, else
-    /// cancelled. Nothing where the order does not wait for this payment.
+    /// cancelled. Nothing where the order does not wait for this payment. Due locks are reclaimed by then.
     pub fn payment_failed(&mut self, id: OrderId, payment: PaymentId) -> Result<(), StoreError> {
-        self.reclaim_order(id)?;
         let mut order = self.order_required(id)?;
         if order.status != OrderStatus::AwaitingPayment || order.payments.last() != Some(&payment) {
             return Ok(());
@@ -84,36 +83,36 @@ impl<S: Write> Entry<'_, S> {
         self.update_order(id, &mut order, EventType::OrderUpdated, |order| order.status = OrderStatus::Created)
     }
 
-    /// Reclaims the order's lock if it is due. Answers whether it was.
-    pub fn reclaim_order(&mut self, id: OrderId) -> Result<bool, StoreError> {
-        if !self.state.lock_is_due() {
-            return Ok(false);
-        }
-        let mut order = self.order_required(id)?;
-        let due = order.status.holds_tickets() && order.deadline_ms <= self.now_ms();
-        if due {
-            self.cancel_order(id, &mut order, CancelReason::Expired)?;
-        }
-        Ok(due)
-    }
-
     /// The ticket, after its lock was reclaimed if that was due.
     pub fn ticket_seen(&mut self, id: TicketId) -> Result<Option<Ticket>, StoreError> {
         let ticket = self.ticket(id)?;
-        match ticket.as_ref().map(|ticket| ticket.holding) {
-            Some(Holding::Locked { order }) if self.reclaim_order(order)? => self.ticket(id),
-            _ => Ok(ticket),
-        }
-    }
-
-    /// Reclaims the user's due locks, all of them: policy bounds how many a user has.
-    pub fn reclaim_user(&mut self, user: UserId) -> Result<(), StoreError> {
-        if self.state.lock_is_due() {
-            for order in self.locks_of(user)? {
-                self.reclaim_order(order)?;
+        if self.state.lock_is_due()
+            && let Some(Ticket { holding: Holding::Locked { order }, .. }) = &ticket
+        {
+            let order = self.order_required(*order)?;
+            if order.deadline_ms <= self.now_ms() {
+                self.reclaim_user(order.user)?;
+                return self.ticket(id);
             }
         }
-        Ok(())
+        Ok(ticket)
+    }
+
+    /// Reclaims the user's due locks, all of them (policy bounds how many a user has), in the sweep's order: which one counts
+    /// last for a cool-down must not depend on who noticed.
+    pub fn reclaim_user(&mut self, user: UserId) -> Result<(), StoreError> {
+        if !self.state.lock_is_due() {
+            return Ok(());
+        }
+        let mut due = Vec::new();
+        for id in self.locks_of(user)? {
+            let order = self.order_required(id)?;
+            if order.deadline_ms <= self.now_ms() {
+                due.push((id, order));
+            }
+        }
+        due.sort_by_key(|(id, order)| (order.deadline_ms, *id));
+        due.iter_mut().try_for_each(|(id, order)| self.cancel_order(*id, order, CancelReason::Expired))
     }
 
     /// Cancels the user's live orders.

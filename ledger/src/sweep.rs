@@ -45,9 +45,9 @@ impl<S: Read> State<S> {
             && self.fronts.outbox_ms.is_some_and(|ms| ms + self.meta.policy.outbox_retention_ms <= now_ms)
     }
 
-    /// Events that the outbox keeps.
-    pub(crate) fn outbox_events(&self) -> u64 {
-        self.meta.event_seq + 1 - self.meta.outbox_first
+    /// Events that the stream has not got yet.
+    pub(crate) fn outbox_waiting(&self) -> u64 {
+        self.meta.event_seq - self.meta.outbox_acked
     }
 }
 

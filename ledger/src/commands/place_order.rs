@@ -126,7 +126,7 @@ fn check_limits<S: Write>(entry: &Entry<S>, user: UserId, tickets: u32) -> Resul
     if entry.now_ms() < user.cooldown_until_ms {
         return Err(Refusal::CoolingDown { until_ms: user.cooldown_until_ms }.into());
     }
-    if entry.state.outbox_events() >= policy.outbox_events_hard_max {
+    if entry.state.outbox_waiting() >= policy.outbox_events_hard_max {
         return Err(Refusal::OutboxFull.into());
     }
     Ok(())

@@ -29,7 +29,7 @@ pub(super) fn run<S: Write>(entry: &mut Entry<S>, caller: &Caller, id: PaymentId
         _ => return unchanged(),
     }
     let order_id = payment.order;
-    entry.reclaim_order(order_id)?;
+    entry.reclaim_user(payment.user)?;
     let mut order = entry.order_required(order_id)?;
     if fence != order.fence {
         authorized(entry, id, &mut payment, PaymentStep::Void)?;

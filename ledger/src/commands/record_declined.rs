@@ -23,6 +23,7 @@ pub(super) fn run<S: Write>(entry: &mut Entry<S>, caller: &Caller, id: PaymentId
         PaymentStatus::Declined => return unchanged(),
         _ => return Err(Refusal::PaymentConflict.into()),
     }
+    entry.reclaim_user(payment.user)?;
     entry.update_payment(id, &mut payment, EventType::PaymentUpdated, |payment| {
         payment.status = PaymentStatus::Declined;
         payment.next = None;

@@ -1,0 +1,1 @@
+//! The scan finds one damaged row of each kind.
