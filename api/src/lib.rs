@@ -1,0 +1,46 @@
+//! The HTTP interface: routes, bodies and status codes, over one node of the cluster.
+//!
+//! A request is checked here for its shape and its caller, becomes a command or a query, and is answered from what the
+//! ledger said. [`router`] is free of sockets and clocks of its own, so the simulator drives the same routes that
+//! [`server`] puts on a port. The interface of the original application is kept to the letter: its routes, bodies,
+//! messages and status codes; what it could not say is told by `code`.
+//!
+//! What this deliberately does not do: decide. Whether a ticket is free, a price has changed or a caller may act is settled
+//! by the ledger when the command is applied; what is checked here is only what can be said without it.
+
+pub mod app;
+mod body;
+mod clock;
+mod cluster;
+mod error;
+mod fields;
+mod headers;
+mod health;
+mod history;
+mod idempotency;
+mod limits;
+mod middleware;
+mod orders;
+mod paging;
+mod password;
+mod payment_worker;
+mod payments;
+pub mod provider;
+mod router;
+pub mod sandbox;
+#[cfg(not(madsim))]
+pub mod server;
+mod session;
+mod tickets;
+mod time;
+mod token;
+mod users;
+
+pub use app::{App, Settings};
+pub use clock::WallClock;
+pub use error::Fault;
+pub use limits::{Quota, RateLimits};
+pub use password::PasswordCost;
+pub use payment_worker::run as run_payments;
+pub use router::router;
+pub use token::SigningKey;

@@ -1,0 +1,446 @@
+//! Every error that a client sees, in one place: which status, which code, which words.
+//!
+//! The body is the original's `errors: [{message, field?}]` inside an RFC 9457 problem. Messages and statuses of the
+//! original's routes are frozen; `code` is what programs should look at. A handler returns a [`Fault`]; the outermost layer
+//! turns it into a response, because only that knows the request's id, path and `Accept`.
+
+use std::borrow::Cow;
+
+use axum::response::{IntoResponse, Response};
+use holdfast_ledger::outcome::{Field, Refusal};
+use holdfast_raft::node::Unavailable;
+use http::{HeaderValue, StatusCode, header};
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
+
+use crate::fields::price_json;
+use crate::time::rfc3339;
+
+/// Seconds after which a request that found no leader may be sent again.
+const RETRY_UNAVAILABLE_S: u64 = 1;
+
+/// One thing that is wrong with a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Complaint {
+    pub message: Cow<'static, str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub field: Option<Cow<'static, str>>,
+    pub code: &'static str,
+}
+
+impl Complaint {
+    pub fn new(code: &'static str, message: impl Into<Cow<'static, str>>) -> Complaint {
+        Complaint { message: message.into(), field: None, code }
+    }
+
+    pub fn on(field: &'static str, code: &'static str, message: impl Into<Cow<'static, str>>) -> Complaint {
+        Complaint { message: message.into(), field: Some(field.into()), code }
+    }
+}
+
+/// Why a request was not carried out, as its caller is told.
+#[derive(Debug, Clone)]
+pub struct Fault(Box<Problem>);
+
+#[derive(Debug, Clone)]
+struct Problem {
+    status: StatusCode,
+    complaints: Vec<Complaint>,
+    detail: Option<Cow<'static, str>>,
+    /// Further members of the body.
+    members: Vec<(&'static str, Box<RawValue>)>,
+    retry_after_s: Option<u64>,
+    log_index: Option<u64>,
+    clear_session: bool,
+}
+
+/// What of the request an error's body names.
+pub struct Asked<'a> {
+    pub path: &'a str,
+    pub request_id: &'a str,
+    /// The client prefers `application/problem+json`.
+    pub wants_problem_json: bool,
+}
+
+impl Fault {
+    /// A fault with several complaints; the first one's message is the summary.
+    pub fn new(status: StatusCode, complaints: Vec<Complaint>) -> Fault {
+        assert!(!complaints.is_empty(), "a fault says what is wrong");
+        Fault(Box::new(Problem {
+            status,
+            complaints,
+            detail: None,
+            members: Vec::new(),
+            retry_after_s: None,
+            log_index: None,
+            clear_session: false,
+        }))
+    }
+
+    fn one(status: StatusCode, code: &'static str, message: impl Into<Cow<'static, str>>) -> Fault {
+        Fault::new(status, vec![Complaint::new(code, message)])
+    }
+
+    /// 400 on one field.
+    pub fn bad_field(field: &'static str, code: &'static str, message: impl Into<Cow<'static, str>>) -> Fault {
+        Fault::new(StatusCode::BAD_REQUEST, vec![Complaint::on(field, code, message)])
+    }
+
+    /// 400 for an id in the path or query that is none; the original's words, with the field that it never named.
+    pub fn malformed_id(field: &'static str) -> Fault {
+        Fault::bad_field(field, "malformed_id", SOMETHING_WRONG).detail("an id is 24 lowercase hex digits")
+    }
+
+    /// 400 for a body that is not JSON or not an object.
+    pub fn malformed_json(detail: impl Into<Cow<'static, str>>) -> Fault {
+        Fault::one(StatusCode::BAD_REQUEST, "malformed_json", SOMETHING_WRONG).detail(detail)
+    }
+
+    /// 401: nobody is signed in.
+    pub fn not_signed_in() -> Fault {
+        Fault::one(StatusCode::UNAUTHORIZED, "not_signed_in", NOT_AUTHORIZED)
+    }
+
+    /// 401: somebody else's, in the original's words.
+    pub fn not_owner() -> Fault {
+        Fault::one(StatusCode::UNAUTHORIZED, "not_owner", NOT_AUTHORIZED)
+    }
+
+    pub fn not_found(code: &'static str) -> Fault {
+        Fault::one(StatusCode::NOT_FOUND, code, NOT_FOUND)
+    }
+
+    /// 400: one answer for an unknown address and a wrong password.
+    pub fn invalid_credentials() -> Fault {
+        Fault::one(StatusCode::BAD_REQUEST, "invalid_credentials", "Invalid credentials")
+    }
+
+    pub fn forbidden(code: &'static str, message: &'static str) -> Fault {
+        Fault::one(StatusCode::FORBIDDEN, code, message)
+    }
+
+    pub fn unsupported_media_type() -> Fault {
+        Fault::one(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported_media_type",
+            "A body must be sent as Content-Type application/json",
+        )
+    }
+
+    pub fn body_too_large(bytes_max: usize) -> Fault {
+        Fault::one(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "body_too_large",
+            format!("The body may be at most {bytes_max} bytes"),
+        )
+    }
+
+    /// 408: the body did not arrive in time, or broke off.
+    pub fn body_incomplete() -> Fault {
+        Fault::one(StatusCode::REQUEST_TIMEOUT, "body_incomplete", "The body did not arrive")
+    }
+
+    pub fn rate_limited(retry_after_s: u64) -> Fault {
+        Fault::one(StatusCode::TOO_MANY_REQUESTS, "rate_limited", "Too many requests").retry_after(retry_after_s)
+    }
+
+    /// 503: nothing was done, and it may be asked again at once.
+    pub fn busy(code: &'static str, message: &'static str) -> Fault {
+        Fault::one(StatusCode::SERVICE_UNAVAILABLE, code, message).retry_after(RETRY_UNAVAILABLE_S)
+    }
+
+    /// 402: the provider said no.
+    pub fn declined(failure: &str) -> Fault {
+        Fault::one(StatusCode::PAYMENT_REQUIRED, "payment_declined", "Your payment was declined")
+            .member("declineCode", &failure)
+    }
+
+    /// 409: the lock ran out while the bank was asked; nothing was charged.
+    pub fn expired_while_paying() -> Fault {
+        Fault::one(
+            StatusCode::CONFLICT,
+            "order_expired",
+            "The order ran out before the payment came; nothing was charged",
+        )
+    }
+
+    pub fn detail(mut self, detail: impl Into<Cow<'static, str>>) -> Fault {
+        self.0.detail = Some(detail.into());
+        self
+    }
+
+    pub fn member(mut self, name: &'static str, value: &impl Serialize) -> Fault {
+        self.0.members.push((name, to_raw_value(value).expect("plain values have a JSON form")));
+        self
+    }
+
+    pub fn retry_after(mut self, seconds: u64) -> Fault {
+        self.0.retry_after_s = Some(seconds);
+        self
+    }
+
+    pub fn log_index(mut self, index: u64) -> Fault {
+        self.0.log_index = Some(index);
+        self
+    }
+
+    /// The response also takes the session's cookie away.
+    pub fn clear_session(mut self) -> Fault {
+        self.0.clear_session = true;
+        self
+    }
+
+    pub fn clears_session(&self) -> bool {
+        self.0.clear_session
+    }
+
+    pub fn status(&self) -> StatusCode {
+        self.0.status
+    }
+
+    /// The first complaint, which names the fault.
+    pub fn first(&self) -> &Complaint {
+        &self.0.complaints[0]
+    }
+
+    /// The response, for the request it answers.
+    pub fn render(self, asked: &Asked) -> Response {
+        let problem = *self.0;
+        let body = body(&problem, asked);
+        let mut response = Response::new(body.into());
+        *response.status_mut() = problem.status;
+        let content_type =
+            if asked.wants_problem_json { "application/problem+json" } else { "application/json; charset=utf-8" };
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(seconds) = problem.retry_after_s {
+            headers.insert(header::RETRY_AFTER, seconds.into());
+        }
+        if let Some(index) = problem.log_index {
+            headers.insert(crate::headers::LOG_INDEX, index.into());
+        }
+        response
+    }
+}
+
+/// The problem's JSON, members in a fixed order, ours last.
+fn body(problem: &Problem, asked: &Asked) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Body<'a> {
+        r#type: String,
+        title: &'a str,
+        status: u16,
+        detail: &'a str,
+        instance: &'a str,
+        errors: &'a [Complaint],
+        #[serde(rename = "requestId")]
+        request_id: &'a str,
+        #[serde(flatten, serialize_with = "members")]
+        members: &'a [(&'static str, Box<RawValue>)],
+    }
+    fn members<S: serde::Serializer>(
+        members: &&[(&'static str, Box<RawValue>)],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(members.iter().map(|(name, value)| (name, value)))
+    }
+    let first = &problem.complaints[0];
+    let body = Body {
+        r#type: format!("urn:holdfast:problem:{}", first.code),
+        title: problem.status.canonical_reason().unwrap_or("Error"),
+        status: problem.status.as_u16(),
+        detail: problem.detail.as_ref().unwrap_or(&first.message),
+        instance: asked.path,
+        errors: &problem.complaints,
+        request_id: asked.request_id,
+        members: &problem.members,
+    };
+    serde_json::to_vec(&body).expect("a problem has a JSON form")
+}
+
+impl IntoResponse for Fault {
+    /// A bare response that carries the fault to the outermost layer, which renders it.
+    fn into_response(self) -> Response {
+        let mut response = self.0.status.into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+impl From<Unavailable> for Fault {
+    fn from(unavailable: Unavailable) -> Fault {
+        match unavailable {
+            Unavailable::NoLeader => Fault::busy("no_leader", "No leader can be reached; nothing was done"),
+            Unavailable::Unknown => Fault::busy(
+                "outcome_unknown",
+                "Whether this was done is not known; ask again with the same Idempotency-Key",
+            ),
+            Unavailable::Overloaded => Fault::busy("overloaded", "Too many requests are waiting; nothing was done"),
+            Unavailable::Stopping => Fault::busy("stopping", "This node is stopping; nothing was done"),
+            Unavailable::TooLarge => {
+                Fault::one(StatusCode::PAYLOAD_TOO_LARGE, "request_too_large", "The request is too large")
+            }
+        }
+    }
+}
+
+const SOMETHING_WRONG: &str = "Something went wrong";
+const NOT_AUTHORIZED: &str = "Not authorized";
+const NOT_FOUND: &str = "Not Found";
+
+/// The status and words of a refusal. Statuses of the original's routes are frozen: 400 for a conflict it knew, 401 for
+/// both nobody and somebody else, 404.
+fn words(refusal: &Refusal) -> (StatusCode, &'static str) {
+    use Refusal::*;
+    match refusal {
+        NotSignedIn | Banned | NotOwner => (StatusCode::UNAUTHORIZED, NOT_AUTHORIZED),
+        Forbidden => (StatusCode::FORBIDDEN, "Your role does not allow this"),
+        TicketNotFound { .. } | OrderNotFound | PaymentNotFound | UserNotFound => (StatusCode::NOT_FOUND, NOT_FOUND),
+        Invalid { .. } => (StatusCode::BAD_REQUEST, "Invalid value"),
+        EmailInUse => (StatusCode::BAD_REQUEST, "Email in use"),
+        VersionMismatch { .. } => (StatusCode::PRECONDITION_FAILED, "It has changed since the version in If-Match"),
+
+        TicketReserved { .. } | TicketReservedByYou { .. } | TicketSold { .. } => {
+            (StatusCode::BAD_REQUEST, "Ticket is already reserved")
+        }
+        TicketNotEditable { .. } => (StatusCode::BAD_REQUEST, "Cannot edit a reserved ticket"),
+        OwnTicket { .. } => (StatusCode::BAD_REQUEST, "You cannot buy your own ticket"),
+        TicketWithdrawn { .. } => (StatusCode::GONE, "Ticket was taken off sale"),
+        SaleEnded { .. } => (StatusCode::CONFLICT, "The sale of this ticket has ended"),
+        SellerBanned { .. } => (StatusCode::CONFLICT, "Ticket is not for sale"),
+        PriceChanged { .. } => (StatusCode::CONFLICT, "The price has changed"),
+        CurrenciesDiffer => (StatusCode::BAD_REQUEST, "The tickets of one order must be of one currency"),
+        TooManyTickets { .. } => (StatusCode::BAD_REQUEST, "Too many tickets in one order"),
+        TooManyLocks { .. } => (StatusCode::CONFLICT, "You hold as many tickets as you may; pay or cancel first"),
+        CoolingDown { .. } => (StatusCode::TOO_MANY_REQUESTS, "Too many of your orders ran out unpaid; try later"),
+
+        OrderExpired { .. } => (StatusCode::CONFLICT, "The order has run out"),
+        OrderCancelled { .. } => (StatusCode::CONFLICT, "The order is cancelled"),
+        OrderComplete { .. } => (StatusCode::CONFLICT, "The order is complete"),
+        PaymentInProgress { .. } => (StatusCode::CONFLICT, "The bank is being asked; try again when it has answered"),
+        ExtensionsUsedUp { .. } => (StatusCode::CONFLICT, "The order cannot be extended again"),
+        AttemptsUsedUp { .. } => (StatusCode::CONFLICT, "No further payment can be tried for this order"),
+        StaleFence => (StatusCode::CONFLICT, "The result is of an earlier lock"),
+        PaymentConflict => (StatusCode::CONFLICT, "The payment is in another state"),
+        NotRefundable { .. } => (StatusCode::CONFLICT, "The order cannot be refunded"),
+
+        IdempotencyKeyReused => (StatusCode::UNPROCESSABLE_ENTITY, "This Idempotency-Key was used for another request"),
+        TooManyIdempotencyKeys { .. } => (StatusCode::TOO_MANY_REQUESTS, "Too many live idempotency keys"),
+        OutboxFull => (StatusCode::SERVICE_UNAVAILABLE, "No new orders are taken at the moment"),
+        EntryTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "The request is too large"),
+    }
+}
+
+/// The name of a field on the wire.
+fn field_name(field: Field) -> &'static str {
+    match field {
+        Field::Email => "email",
+        Field::Password => "password",
+        Field::Title => "title",
+        Field::Price => "price",
+        Field::Currency => "currency",
+        Field::ExternalId => "externalId",
+        Field::Details => "details",
+        Field::SaleEnds => "saleEndsAt",
+        Field::Tickets => "tickets",
+        Field::Token => "token",
+        Field::IdempotencyKey => "Idempotency-Key",
+        Field::Policy => "policy",
+        Field::PublicKey => "publicKey",
+        Field::Lineage => "lineage",
+        Field::IntentId => "intentId",
+        Field::Failure => "failure",
+        Field::Upto => "upto",
+    }
+}
+
+/// What is wrong, as one complaint: for a fault of its own or a line of a bulk answer.
+pub fn complaint(refusal: &Refusal) -> Complaint {
+    let field = match refusal {
+        Refusal::Invalid { field } => Some(field_name(*field).into()),
+        _ => None,
+    };
+    Complaint { message: words(refusal).1.into(), field, code: refusal.code() }
+}
+
+/// The ledger's refusal, with what the caller needs to go on: when to come back, whose order it is, both prices.
+/// `now_ms` is ledger time.
+pub fn refused(refusal: &Refusal, now_ms: u64) -> Fault {
+    let fault = Fault::new(words(refusal).0, vec![complaint(refusal)]);
+    let until = |fault: Fault, name: &'static str, at_ms: u64| {
+        let seconds = at_ms.saturating_sub(now_ms).div_ceil(1_000);
+        fault.member(name, &rfc3339(at_ms)).retry_after(seconds.max(1))
+    };
+    match refusal {
+        Refusal::TicketReserved { ticket, deadline_ms } => {
+            until(fault.member("ticketId", ticket), "reservedUntil", *deadline_ms)
+        }
+        Refusal::TicketReservedByYou { ticket, order } => fault.member("ticketId", ticket).member("orderId", order),
+        Refusal::TicketNotFound { ticket }
+        | Refusal::TicketSold { ticket }
+        | Refusal::TicketWithdrawn { ticket }
+        | Refusal::SaleEnded { ticket }
+        | Refusal::SellerBanned { ticket }
+        | Refusal::OwnTicket { ticket }
+        | Refusal::TicketNotEditable { ticket } => fault.member("ticketId", ticket),
+        Refusal::PriceChanged { ticket, seen_minor, price_minor, currency, version } => fault
+            .member("ticketId", ticket)
+            .member("seenPrice", &seen_minor.map(|minor| price_json(minor, *currency)))
+            .member("price", &price_json(*price_minor, *currency))
+            .member("currency", currency)
+            .member("version", version),
+        Refusal::CoolingDown { until_ms } => until(fault, "retryAt", *until_ms),
+        Refusal::VersionMismatch { version } => fault.member("version", version),
+        Refusal::TooManyTickets { max }
+        | Refusal::TooManyLocks { max }
+        | Refusal::ExtensionsUsedUp { max }
+        | Refusal::AttemptsUsedUp { max }
+        | Refusal::TooManyIdempotencyKeys { max } => fault.member("max", max),
+        Refusal::OrderExpired { order }
+        | Refusal::OrderCancelled { order }
+        | Refusal::OrderComplete { order }
+        | Refusal::NotRefundable { order } => fault.member("orderId", order),
+        Refusal::PaymentInProgress { order } => fault.member("orderId", order).retry_after(2),
+        Refusal::OutboxFull => fault.retry_after(30),
+        _ => fault,
+    }
+}
+
+/// A refused payment, in the original's words: it knew only cancelled orders, and a lock that ran out is one.
+pub fn payment_refused(refusal: &Refusal, now_ms: u64) -> Fault {
+    match refusal {
+        Refusal::OrderCancelled { order } | Refusal::OrderExpired { order } => Fault::new(
+            StatusCode::BAD_REQUEST,
+            vec![Complaint::new(refusal.code(), "Cannot pay for an cancelled order")],
+        )
+        .member("orderId", order),
+        _ => refused(refusal, now_ms),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use holdfast_ledger::id::{Id, TicketId};
+    use holdfast_ledger::money::Currency;
+
+    #[test]
+    fn a_changed_price_names_old_and_new() {
+        let refusal = Refusal::PriceChanged {
+            ticket: TicketId(Id::mint(0, 7, 0)),
+            seen_minor: Some(1999),
+            price_minor: 2500,
+            currency: Currency::USD,
+            version: 3,
+        };
+        let fault = refused(&refusal, 0);
+        assert_eq!(fault.status(), StatusCode::CONFLICT);
+        let asked = Asked { path: "/api/orders", request_id: "r1", wants_problem_json: false };
+        let body = String::from_utf8(body(&fault.0, &asked)).unwrap();
+        assert_eq!(
+            body,
+            r#"{"type":"urn:holdfast:problem:price_changed","title":"Conflict","status":409,"detail":"The price has changed","instance":"/api/orders","errors":[{"message":"The price has changed","code":"price_changed"}],"requestId":"r1","ticketId":"000000000000000700000000","seenPrice":19.99,"price":25,"currency":"USD","version":3}"#
+        );
+    }
+}

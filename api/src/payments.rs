@@ -1,0 +1,265 @@
+//! Payments: one request asks for the whole path from authorisation to capture, and waits a while for its decision.
+//!
+//! The request only begins the payment; the worker beside the leader carries it through (see
+//! [`payment_worker`](crate::payment_worker)). What is waited for here is the ledger's decision, on whichever node made it,
+//! so a repeat of the request, on any node, finds the same payment.
+
+use axum::extract::State;
+use axum::response::Response;
+use holdfast_ledger::command::Command;
+use holdfast_ledger::entities::{CancelReason, Order, OrderStatus, Payment, PaymentStatus, PaymentStep};
+use holdfast_ledger::id::{OrderId, PaymentId};
+use holdfast_ledger::limits::PROVIDER_TEXT_BYTES_MAX;
+use holdfast_ledger::money::Currency;
+use holdfast_ledger::outcome::Reply;
+use holdfast_ledger::query;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use std::time::Duration;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use crate::app::App;
+use crate::body::JsonBody;
+use crate::error::{Fault, payment_refused};
+use crate::fields::{self, Complaints, Raw, path_id, price_json};
+use crate::headers::{IDEMPOTENCY_REPLAYED, LOG_INDEX, etag, freshness, json, not_modified};
+use crate::idempotency;
+use crate::orders::status_name;
+use crate::router::{PathText, QueryOf, ReadQuery};
+use crate::session::Caller;
+use crate::time::rfc3339;
+
+/// The shortest time between two looks at a payment that is waited for: under load every entry would wake every waiter.
+const LOOK_AGAIN: Duration = Duration::from_millis(2);
+/// When a client whose payment is undecided should ask again, in seconds.
+const ASK_AGAIN_S: u64 = 2;
+/// The original's words.
+const BAD_VALUE: &str = "Invalid value";
+
+#[derive(Deserialize)]
+struct PayBody<'a> {
+    #[serde(borrow)]
+    token: Raw<'a>,
+    #[serde(borrow, rename = "orderId")]
+    order_id: Raw<'a>,
+}
+
+/// A payment on the wire. The token is never shown.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct PaymentView<'a> {
+    id: PaymentId,
+    order_id: OrderId,
+    status: &'static str,
+    order_status: &'static str,
+    amount: Box<RawValue>,
+    amount_minor: u64,
+    currency: Currency,
+    attempt: u32,
+    version: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    intent_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failure: Option<&'a str>,
+    created_at: String,
+}
+
+impl<'a> PaymentView<'a> {
+    fn new(id: PaymentId, payment: &'a Payment, order: &Order) -> PaymentView<'a> {
+        PaymentView {
+            id,
+            order_id: payment.order,
+            status: payment_status_name(payment.status),
+            order_status: status_name(order.status),
+            amount: price_json(payment.amount_minor, payment.currency),
+            amount_minor: payment.amount_minor,
+            currency: payment.currency,
+            attempt: payment.attempt,
+            version: payment.version,
+            intent_id: payment.intent_id.as_deref(),
+            failure: payment.failure.as_deref(),
+            created_at: rfc3339(payment.created_ms),
+        }
+    }
+}
+
+fn payment_status_name(status: PaymentStatus) -> &'static str {
+    match status {
+        PaymentStatus::Requested => "requested",
+        PaymentStatus::Authorized => "authorized",
+        PaymentStatus::Captured => "captured",
+        PaymentStatus::CaptureFailed => "capture_failed",
+        PaymentStatus::Declined => "declined",
+        PaymentStatus::Voided => "voided",
+        PaymentStatus::Refunded => "refunded",
+    }
+}
+
+/// Where a payment stands for the buyer who waits.
+enum Decision {
+    Open,
+    Complete,
+    Declined(String),
+    /// The money is given back: the lock ran out, or the buyer was banned, while the bank was asked.
+    TooLate(OrderStatus),
+}
+
+fn decision(payment: &Payment, order: &Order) -> Decision {
+    match payment.status {
+        PaymentStatus::Declined => Decision::Declined(payment.failure.clone().unwrap_or_else(|| "declined".into())),
+        PaymentStatus::Voided => Decision::TooLate(order.status),
+        _ if payment.next == Some(PaymentStep::Void) => Decision::TooLate(order.status),
+        PaymentStatus::Requested => Decision::Open,
+        _ => Decision::Complete,
+    }
+}
+
+/// `POST /api/payments` `{token, orderId}`: 201 when the order is complete, 402 when declined, 202 when it takes longer.
+pub async fn pay(
+    State(app): State<App>,
+    caller: Caller,
+    headers: HeaderMap,
+    body: JsonBody,
+) -> Result<Response, Fault> {
+    let (order, token) = {
+        let body: PayBody = body.parse()?;
+        let mut complaints = Complaints::default();
+        let token = token(&app, body.token, &mut complaints);
+        let order = complaints.require(fields::id::<OrderId>(body.order_id), "orderId", BAD_VALUE);
+        complaints.settle(order.zip(token))?
+    };
+    let command = Command::BeginPayment { order, token };
+    let key = idempotency::key(&headers, &command)?;
+    let done = match app.propose(caller.actor(), key, command).await? {
+        Ok(done) => done,
+        Err(refused) => {
+            return Err(payment_refused(&refused.refusal, refused.now_ms).log_index(refused.decided_at));
+        }
+    };
+    let Reply::Payment { payment: id, .. } = done.reply else { unreachable!("a payment begun is answered with it") };
+    let mut response = wait_for_decision(&app, id, done.index).await?;
+    if done.replayed {
+        response.headers_mut().insert(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
+    }
+    Ok(response)
+}
+
+/// A provider's token. A card number is refused before anything could keep it.
+fn token(app: &App, raw: Raw, complaints: &mut Complaints) -> Option<String> {
+    let token = fields::text(raw).filter(|token| !token.trim().is_empty() && token.len() <= PROVIDER_TEXT_BYTES_MAX);
+    let token = complaints.require(token, "token", BAD_VALUE)?;
+    if is_card_number(&token) {
+        let message = "Send a provider's token, never a card number";
+        complaints.add("token", "raw_card_number", message);
+        return None;
+    }
+    if !app.provider.knows_token(&token) {
+        complaints.add("token", "unknown_token", BAD_VALUE);
+        return None;
+    }
+    Some(token.into_owned())
+}
+
+/// 12 to 19 digits, grouped or not, that pass Luhn's check (ISO/IEC 7812-1).
+fn is_card_number(text: &str) -> bool {
+    let mut digits: Vec<u32> = Vec::with_capacity(19);
+    for character in text.chars().filter(|c| !c.is_whitespace() && !matches!(c, '-' | '.')) {
+        match character.to_digit(10) {
+            Some(digit) if digits.len() < 19 => digits.push(digit),
+            _ => return false,
+        }
+    }
+    let doubled = |digit: u32| if digit > 4 { 2 * digit - 9 } else { 2 * digit };
+    let sum = |(at, digit): (usize, &u32)| if at % 2 == 1 { doubled(*digit) } else { *digit };
+    digits.len() >= 12 && digits.iter().rev().enumerate().map(sum).sum::<u32>().is_multiple_of(10)
+}
+
+/// Waits until the ledger has decided about a payment, at most as long as the settings say.
+async fn wait_for_decision(app: &App, id: PaymentId, begun_at: u64) -> Result<Response, Fault> {
+    let deadline = Instant::now() + app.settings.payment_wait;
+    let mut index = begun_at;
+    loop {
+        let seen = app.read_own(index, |state| payment_and_order(state, id)).await?;
+        let (payment, order) = seen.value.ok_or_else(|| Fault::not_found("payment_not_found"))?;
+        match decision(&payment, &order) {
+            Decision::Complete => {
+                return Ok(json(StatusCode::CREATED, &PaymentView::new(id, &payment, &order), seen.index));
+            }
+            Decision::Declined(failure) => {
+                return Err(Fault::declined(&failure).member("paymentId", &id).log_index(seen.index));
+            }
+            Decision::TooLate(status) => return Err(too_late(status).member("paymentId", &id).log_index(seen.index)),
+            Decision::Open => {}
+        }
+        index = seen.index;
+        if timeout_at(deadline, app.node.applied_beyond(index)).await.is_err() {
+            return Ok(undecided(&PaymentView::new(id, &payment, &order), id, seen.index));
+        }
+        sleep(LOOK_AGAIN).await;
+    }
+}
+
+fn too_late(status: OrderStatus) -> Fault {
+    match status {
+        OrderStatus::Cancelled(CancelReason::Banned) => Fault::not_signed_in(),
+        _ => Fault::expired_while_paying(),
+    }
+}
+
+/// 202: the bank has not answered yet.
+fn undecided(view: &PaymentView, id: PaymentId, log_index: u64) -> Response {
+    let mut response = json(StatusCode::ACCEPTED, view, log_index);
+    let location = HeaderValue::try_from(format!("/api/payments/{id}")).expect("an id is a header value");
+    response.headers_mut().insert(header::LOCATION, location);
+    response.headers_mut().insert(header::RETRY_AFTER, ASK_AGAIN_S.into());
+    response
+}
+
+type Found = Option<(Payment, Order)>;
+
+fn payment_and_order(state: &crate::app::Ledger, id: PaymentId) -> Result<Found, holdfast_ledger::store::StoreError> {
+    let Some(payment) = query::payment(state, id)? else { return Ok(None) };
+    Ok(query::order(state, payment.order)?.map(|order| (payment, order)))
+}
+
+/// `GET /api/payments/:id`: the caller's own.
+pub async fn show(
+    State(app): State<App>,
+    caller: Caller,
+    PathText(id): PathText,
+    headers: HeaderMap,
+    QueryOf(query): QueryOf<ReadQuery>,
+) -> Result<Response, Fault> {
+    let id: PaymentId = path_id(&id, "id")?;
+    let freshness = freshness(&headers, query.consistency.as_deref(), query.min_index.as_deref())?;
+    let seen = app.read(freshness, |state| payment_and_order(state, id)).await?;
+    let found = seen.value.ok_or_else(|| Fault::not_found("payment_not_found").log_index(seen.index));
+    let (payment, order) = found?;
+    if payment.user != caller.signed_in.user {
+        return Err(Fault::not_owner().log_index(seen.index));
+    }
+    if let Some(response) = not_modified(&headers, payment.version, seen.index) {
+        return Ok(response);
+    }
+    let mut response = json(StatusCode::OK, &PaymentView::new(id, &payment, &order), seen.index);
+    let headers = response.headers_mut();
+    headers.insert(header::ETAG, etag(payment.version));
+    headers.insert(LOG_INDEX, seen.index.into());
+    Ok(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn card_numbers_are_told_from_tokens() {
+        for card in ["4242424242424242", "4242 4242 4242 4242", "378282246310005", "3056-930902-5904"] {
+            assert!(is_card_number(card), "{card}");
+        }
+        for token in ["tok_visa", "4242424242424241", "42424242", "pm_4242424242424242", ""] {
+            assert!(!is_card_number(token), "{token}");
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! The router on a port: an accept loop of our own, so that every connection is bounded in time and number.
+//!
+//! A connection has [`HEAD_WAIT`] to send the head of its first and of each further request, which bounds slow and idle
+//! clients alike; there are at most [`CONNECTIONS_MAX`] of them, and beyond that the listener waits, leaving new ones in the
+//! kernel's queue. Stopping lets requests that run finish, for a while.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tower::ServiceExt;
+use tracing::{debug, warn};
+
+use crate::limits::Peer;
+
+/// How long the head of a request may take to arrive, idle time before it included.
+pub const HEAD_WAIT: Duration = Duration::from_secs(60);
+/// Connections at the same time.
+pub const CONNECTIONS_MAX: usize = 20_000;
+/// The head of a request and what is buffered with it, in bytes.
+const HEAD_BYTES_MAX: usize = 32 << 10;
+/// How long requests that run may take to finish when the server stops.
+const STOP_WAIT: Duration = Duration::from_secs(15);
+/// Rest after a failed accept: most often there are no file descriptors left.
+const ACCEPT_REST: Duration = Duration::from_millis(50);
+
+/// Serves `router` on `listener` until `stop` resolves, then until the requests that run are done.
+pub async fn serve(listener: TcpListener, router: Router, stop: impl Future<Output = ()>) -> io::Result<()> {
+    let graceful = GracefulShutdown::new();
+    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    tokio::pin!(stop);
+    loop {
+        let accept = async {
+            let slot = slots.clone().acquire_owned().await.expect("the semaphore is never closed");
+            (listener.accept().await, slot)
+        };
+        let (accepted, slot) = tokio::select! {
+            biased;
+            () = &mut stop => break,
+            accepted = accept => accepted,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                let connection = graceful.watch(connection(stream, peer, router.clone()));
+                tokio::spawn(async move {
+                    if let Err(error) = connection.await {
+                        debug!(%peer, %error, "a connection ended early");
+                    }
+                    drop(slot);
+                });
+            }
+            Err(error) => {
+                warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(ACCEPT_REST).await;
+            }
+        }
+    }
+    drop(listener);
+    if tokio::time::timeout(STOP_WAIT, graceful.shutdown()).await.is_err() {
+        warn!("requests were still running when the server stopped");
+    }
+    Ok(())
+}
+
+/// One connection: HTTP/1.1, one request after the other.
+fn connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    router: Router,
+) -> http1::Connection<TokioIo<TcpStream>, impl hyper::service::HttpService<Incoming, ResBody = Body, Future: Send>> {
+    // Answers are small and written whole: waiting to fill a segment would only delay them.
+    if let Err(error) = stream.set_nodelay(true) {
+        debug!(%peer, %error, "the connection stays without TCP_NODELAY");
+    }
+    let service = service_fn(move |request: http::Request<Incoming>| {
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(Peer(peer.ip()));
+        let answered = router.clone().oneshot(request);
+        async move { Ok::<_, Infallible>(answered.await.unwrap_or_else(|never| match never {})) }
+    });
+    http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_WAIT)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .serve_connection(TokioIo::new(stream), service)
+}

@@ -1,0 +1,191 @@
+//! Who is asking: the token in a cookie or as bearer, and whether its session still holds.
+//!
+//! A checked signature is not enough: at each request the session, the user's epoch and a ban are looked up in this node's
+//! state. A session that this node has not heard of yet is waited for, since its id says which log index made it.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::extract::FromRequestParts;
+use holdfast_ledger::command::Actor;
+use holdfast_ledger::entities::SignedIn;
+use holdfast_ledger::query;
+use holdfast_ledger::store::StoreError;
+use holdfast_raft::node::Consistency;
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, header};
+use tokio::time::timeout;
+
+use crate::app::{App, Ledger};
+use crate::error::Fault;
+use crate::token::Verified;
+
+/// The cookie's name over plain HTTP, and over HTTPS, where browsers bind the prefix to this host.
+const COOKIE: &str = "session";
+const COOKIE_HTTPS: &str = "__Host-session";
+/// How long a request waits for the entry that made its session to arrive here.
+const SESSION_WAIT: Duration = Duration::from_secs(2);
+
+/// A signed-in caller.
+#[derive(Debug, Clone, Copy)]
+pub struct Caller {
+    pub signed_in: SignedIn,
+    /// When the token was issued, seconds since the Unix epoch.
+    pub issued_s: u64,
+    /// The token came in a cookie, so a browser may have sent it unasked.
+    pub by_cookie: bool,
+}
+
+impl Caller {
+    pub fn actor(&self) -> Actor {
+        Actor::User(self.signed_in)
+    }
+}
+
+/// What came of looking for a caller. Put into every request by the outermost layer.
+#[derive(Debug, Clone)]
+pub enum Identity {
+    /// Nobody: no token, or none that counts.
+    Anonymous,
+    SignedIn(Caller),
+    /// A token whose session could not be looked up.
+    Unknown(Fault),
+}
+
+impl Identity {
+    pub fn caller(&self) -> Option<&Caller> {
+        match self {
+            Identity::SignedIn(caller) => Some(caller),
+            _ => None,
+        }
+    }
+}
+
+/// Where a session stands in a state.
+enum Standing {
+    Holds,
+    Over,
+    /// The state is older than the session.
+    NotYetHere,
+}
+
+/// Finds the caller of a request with these headers.
+pub async fn identify(app: &App, headers: &HeaderMap) -> Identity {
+    let Some((token, by_cookie)) = token_of(headers) else { return Identity::Anonymous };
+    match look_up(app, token).await {
+        Ok(Some(verified)) => {
+            Identity::SignedIn(Caller { signed_in: verified.signed_in, issued_s: verified.issued_s, by_cookie })
+        }
+        Ok(None) => Identity::Anonymous,
+        Err(fault) => Identity::Unknown(fault),
+    }
+}
+
+/// The token's content, if it is good, not expired, and its session holds.
+async fn look_up(app: &App, token: &str) -> Result<Option<Verified>, Fault> {
+    let Some(verified) = verify(app, token).await? else { return Ok(None) };
+    if verified.is_expired(app.now_s()) {
+        return Ok(None);
+    }
+    Ok(holds(app, verified.signed_in).await?.then_some(verified))
+}
+
+/// The session of an expired token that may still be refreshed; also of one that is not expired.
+pub async fn refreshable(app: &App, headers: &HeaderMap) -> Result<Option<SignedIn>, Fault> {
+    let Some((token, _)) = token_of(headers) else { return Ok(None) };
+    let Some(verified) = verify(app, token).await? else { return Ok(None) };
+    Ok(holds(app, verified.signed_in).await?.then_some(verified.signed_in))
+}
+
+async fn verify(app: &App, token: &str) -> Result<Option<Verified>, Fault> {
+    if let Some(verified) = app.tokens.remembered(token) {
+        return Ok(Some(verified));
+    }
+    let Some(key_id) = app.tokens.key_id(token) else { return Ok(None) };
+    let find = |state: &Ledger| {
+        let keys = query::node_keys(state)?;
+        Ok(keys.into_iter().find(|(id, _)| *id == key_id).map(|(_, key)| key.public_key))
+    };
+    let key = match app.read(Consistency::Stale, find).await?.value {
+        Some(key) => Some(key),
+        // The key of a node that has just joined may not have arrived here.
+        None => app.read(Consistency::Linearizable, find).await?.value,
+    };
+    Ok(key.and_then(|key| app.tokens.verify(token, &key)))
+}
+
+async fn holds(app: &App, signed_in: SignedIn) -> Result<bool, Fault> {
+    match app.node.read(Consistency::Stale, |state| standing(state, signed_in)).await? {
+        Standing::Holds => return Ok(true),
+        Standing::Over => return Ok(false),
+        Standing::NotYetHere => {}
+    }
+    let made_at = Consistency::AtLeast(signed_in.session.0.log_index());
+    match timeout(SESSION_WAIT, app.node.read(made_at, |state| standing(state, signed_in))).await {
+        Ok(standing) => Ok(matches!(standing?, Standing::Holds)),
+        Err(_) => Err(Fault::busy("not_caught_up", "This node has not caught up with your session yet")),
+    }
+}
+
+fn standing(state: &Ledger, signed_in: SignedIn) -> Result<Standing, StoreError> {
+    let Some(session) = query::session(state, signed_in.user, signed_in.session)? else {
+        let arrived = state.meta().index >= signed_in.session.0.log_index();
+        return Ok(if arrived { Standing::Over } else { Standing::NotYetHere });
+    };
+    let user = query::user(state, signed_in.user)?;
+    let good = user.is_some_and(|user| !user.banned && !user.erased && user.epoch == signed_in.epoch)
+        && state.meta().now_ms < session.expires_ms;
+    Ok(if good { Standing::Holds } else { Standing::Over })
+}
+
+/// The token of a request, and whether it came in a cookie. A bearer token goes first.
+fn token_of(headers: &HeaderMap) -> Option<(&str, bool)> {
+    if let Some(value) = headers.get(header::AUTHORIZATION) {
+        let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+        return scheme.eq_ignore_ascii_case("bearer").then_some((token.trim(), false));
+    }
+    let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let pairs = cookies.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    let (_, token) = pairs.into_iter().find(|(name, _)| *name == COOKIE || *name == COOKIE_HTTPS)?;
+    Some((token, true))
+}
+
+/// A `Set-Cookie` with a fresh token for the session.
+pub fn cookie(app: &App, signed_in: SignedIn) -> HeaderValue {
+    let token = app.tokens.issue(signed_in, app.now_s(), app.settings.token_ttl_s);
+    let (name, secure) = cookie_shape(app);
+    HeaderValue::try_from(format!("{name}={token}; Path=/; HttpOnly; SameSite=Lax{secure}"))
+        .expect("a compact JWS is a header value")
+}
+
+/// A `Set-Cookie` that takes the cookie away.
+pub fn cookie_cleared(app: &App) -> HeaderValue {
+    let (name, secure) = cookie_shape(app);
+    let cookie = format!("{name}=; Path=/; Expires=Thu, 01 Jan 1970 00:00:00 GMT; HttpOnly; SameSite=Lax{secure}");
+    HeaderValue::try_from(cookie).expect("constants are a header value")
+}
+
+fn cookie_shape(app: &App) -> (&'static str, &'static str) {
+    if app.is_https() { (COOKIE_HTTPS, "; Secure") } else { (COOKIE, "") }
+}
+
+impl FromRequestParts<App> for Identity {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _app: &App) -> Result<Identity, Infallible> {
+        Ok(parts.extensions.get().cloned().unwrap_or(Identity::Anonymous))
+    }
+}
+
+impl FromRequestParts<App> for Caller {
+    type Rejection = Fault;
+
+    /// 401 for everybody who is not signed in.
+    async fn from_request_parts(parts: &mut Parts, _app: &App) -> Result<Caller, Fault> {
+        match parts.extensions.get() {
+            Some(Identity::SignedIn(caller)) => Ok(*caller),
+            Some(Identity::Unknown(fault)) => Err(fault.clone()),
+            Some(Identity::Anonymous) | None => Err(Fault::not_signed_in()),
+        }
+    }
+}
