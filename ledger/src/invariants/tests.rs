@@ -1,1 +1,294 @@
-//! The scan finds one damaged row of each kind.
+//! The scan finds each kind of damage. Rows are changed here with the state hash kept right, so that what finds the damage is
+//! the check that it is meant for.
+
+use serde::Serialize;
+
+use super::*;
+use crate::command::{Actor, Batch, Command, IdempotencyKey, NewTicket, Seen, Submitted, Wanted};
+use crate::entities::{CancelReason, Holding, OrderStatus, Payment, PaymentStatus, PaymentStep, SignedIn, Ticket};
+use crate::event::Event;
+use crate::id::{PaymentId, TicketId};
+use crate::money::{Currency, Decimal};
+use crate::outcome::Reply;
+use crate::store::{MemoryStore, Write};
+
+/// A little market: one ticket free, one locked, one sold, one being paid for, one withdrawn.
+struct Market {
+    state: State<MemoryStore>,
+    alice: UserId,
+    bob: UserId,
+    free: TicketId,
+    locked: TicketId,
+    sold: TicketId,
+    withdrawn: TicketId,
+    /// Bob's live order, the order that he has paid, and the payment.
+    live: OrderId,
+    paid: OrderId,
+    charge: PaymentId,
+    /// Carol's payment, for which the bank is asked.
+    asked: PaymentId,
+}
+
+impl Market {
+    fn ask(&mut self, actor: &Actor, command: Command) -> Reply {
+        let idempotency = Some(IdempotencyKey { key: self.state.meta().index.to_string(), request_hash: 1 });
+        let submitted = Submitted { actor: actor.clone(), idempotency, command };
+        let batch = Batch { time_ms: 1_000, commands: vec![submitted] };
+        let mut applied = self.state.apply(self.state.meta().index + 1, &batch).expect("a store in memory");
+        applied.outcomes.remove(0).settled.expect("what the market needs is granted")
+    }
+
+    fn sign_up(&mut self, name: &str) -> Actor {
+        let command = Command::SignUp { email: format!("{name}@example.com"), password_hash: "$argon2id$".into() };
+        match self.ask(&Actor::Anonymous, command) {
+            Reply::SignedIn { user, session, epoch } => Actor::User(SignedIn { user, session, epoch }),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn lock(&mut self, buyer: &Actor, ticket: TicketId) -> OrderId {
+        match self.ask(buyer, Command::PlaceOrder { tickets: vec![Wanted { ticket, seen: Seen::Nothing }] }) {
+            Reply::Order { order, .. } => order,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn begin(&mut self, buyer: &Actor, order: OrderId) -> PaymentId {
+        match self.ask(buyer, Command::BeginPayment { order, token: "tok_visa".into() }) {
+            Reply::Payment { payment, .. } => payment,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn open() -> Market {
+        let mut market = Market {
+            state: State::open(MemoryStore::default()).expect("a store in memory"),
+            alice: UserId::default(),
+            bob: UserId::default(),
+            free: TicketId::default(),
+            locked: TicketId::default(),
+            sold: TicketId::default(),
+            withdrawn: TicketId::default(),
+            live: OrderId::default(),
+            paid: OrderId::default(),
+            charge: PaymentId::default(),
+            asked: PaymentId::default(),
+        };
+        let [alice, bob, carol] = ["alice", "bob", "carol"].map(|name| market.sign_up(name));
+        (market.alice, market.bob) = (alice.user().expect("a user"), bob.user().expect("a user"));
+        let tickets: Vec<TicketId> = (0..5).map(|seat| market.sell(&alice, seat)).collect();
+        (market.free, market.locked, market.sold, market.withdrawn) = (tickets[0], tickets[1], tickets[2], tickets[4]);
+        market.paid = market.lock(&bob, market.sold);
+        market.charge = market.begin(&bob, market.paid);
+        let fence = market.row::<Payment>(Table::Payments, market.charge.as_bytes()).fence;
+        market.ask(&Actor::System, Command::RecordAuthorized { payment: market.charge, fence });
+        market.ask(&Actor::System, Command::RecordCaptured { payment: market.charge });
+        market.live = market.lock(&bob, market.locked);
+        let waiting = market.lock(&carol, tickets[3]);
+        market.asked = market.begin(&carol, waiting);
+        market.ask(&alice, Command::WithdrawTicket { ticket: market.withdrawn });
+        let public_key = vec![7; PUBLIC_KEY_BYTES];
+        market.ask(&Actor::System, Command::RegisterNodeKey { key_id: "node-1".into(), public_key });
+        market
+    }
+
+    fn sell(&mut self, seller: &Actor, seat: u64) -> TicketId {
+        let new = NewTicket {
+            title: format!("Row {seat}"),
+            price: Decimal { digits: 20, decimals: 0 },
+            currency: Currency::USD,
+            external_id: Some(format!("seat-{seat}")),
+            details: Default::default(),
+        };
+        match self.ask(seller, Command::CreateTicket(new)) {
+            Reply::Ticket { ticket, .. } => ticket,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn row<T: DeserializeOwned>(&self, table: Table, key: &[u8]) -> T {
+        self.state.row_required(table, key).expect("the market has this row")
+    }
+
+    /// Writes a row as it should not be, with the hash as if it should.
+    fn change<T: DeserializeOwned + Serialize>(
+        &mut self,
+        table: Table,
+        key: impl AsRef<[u8]>,
+        change: impl FnOnce(&mut T),
+    ) {
+        let mut row = self.row(table, key.as_ref());
+        change(&mut row);
+        self.put(table, key, &row);
+    }
+
+    fn put<T: Serialize>(&mut self, table: Table, key: impl AsRef<[u8]>, row: &T) {
+        self.state.put(table, key.as_ref(), row).expect("a store in memory");
+        self.state.write_meta().expect("a store in memory");
+    }
+
+    fn remove(&mut self, table: Table, key: impl AsRef<[u8]>) {
+        self.state.remove(table, key.as_ref()).expect("the market has this row");
+        self.state.write_meta().expect("a store in memory");
+    }
+
+    fn meta(&mut self, change: impl FnOnce(&mut Meta)) {
+        change(&mut self.state.meta);
+        self.state.write_meta().expect("a store in memory");
+    }
+}
+
+/// Damages a market; the scan must say something that contains `said`.
+fn finds(said: &str, damage: impl FnOnce(&mut Market)) {
+    let mut market = Market::open();
+    assert_eq!(check_invariants(&market.state), Ok(()), "sound before: {said}");
+    damage(&mut market);
+    let found = check_invariants(&market.state).expect_err(said);
+    assert!(found.iter().any(|sentence| sentence.contains(said)), "{said}: {found:#?}");
+}
+
+#[test]
+fn finds_wrong_hash_and_meta() {
+    finds("the rows sum to", |m| m.meta(|meta| meta.rows_hash ^= 1));
+    finds("the rows sum to", |m| {
+        let key = m.free.as_bytes().to_vec();
+        let row = m.state.store.get(Table::Tickets, &key).unwrap().unwrap();
+        m.state.store.put(Table::OrdersByUser, &key, row).unwrap();
+    });
+    finds("not what the state works with", |m| m.state.meta.now_ms += 1);
+    finds("not a valid value", |m| m.put(Table::Tickets, &[0; ID_BYTES], &7u8));
+}
+
+#[test]
+fn finds_wrong_counters() {
+    finds("counters", |m| m.meta(|meta| meta.tickets += 1));
+    finds("counters", |m| m.meta(|meta| meta.tickets_sold -= 1));
+    finds("counters", |m| m.meta(|meta| meta.tickets_withdrawn += 1));
+    finds("counters", |m| m.meta(|meta| meta.locks_live += 1));
+    finds("counters", |m| m.meta(|meta| meta.orders += 1));
+    finds("counters", |m| m.meta(|meta| meta.orders_live += 1));
+    finds("counters", |m| m.meta(|meta| meta.orders_complete += 1));
+    finds("counters", |m| m.meta(|meta| meta.users += 1));
+    finds("counters", |m| m.meta(|meta| meta.payments_open += 1));
+    finds("counters", |m| m.meta(|meta| meta.idempotency_records += 1));
+    let bob = |m: &Market| *m.bob.as_bytes();
+    finds("live locks", |m| m.change(Table::Users, &bob(m), |user: &mut User| user.locks_live += 1));
+    finds("sessions", |m| m.change(Table::Users, &bob(m), |user: &mut User| user.sessions += 1));
+    finds("idempotency records", |m| m.change(Table::Users, &bob(m), |user: &mut User| user.idempotency_records += 1));
+}
+
+#[test]
+fn finds_missing_and_surplus_index_rows() {
+    let key = |m: &Market| *m.free.as_bytes();
+    finds("TicketsAvailable", |m| m.remove(Table::TicketsAvailable, &key(m)));
+    finds("TicketsAvailable has", |m| m.put(Table::TicketsAvailable, *m.locked.as_bytes(), &()));
+    finds("TicketsBySeller", |m| m.remove(Table::TicketsBySeller, &keys::pair(m.alice.0, m.free.0)));
+    finds("TicketsByExternalId", |m| m.remove(Table::TicketsByExternalId, &keys::text(m.alice.0, "seat-0")));
+    finds("TicketsByExternalId", |m| {
+        m.put(Table::TicketsByExternalId, &keys::text(m.alice.0, "seat-0"), &m.sold.clone())
+    });
+    finds("TicketsByWord", |m| m.remove(Table::TicketsByWord, &keys::word("row", m.free.0)));
+    finds("TicketsByWord has", |m| m.put(Table::TicketsByWord, &keys::word("row", m.sold.0), &()));
+    finds("OrdersByUser", |m| m.remove(Table::OrdersByUser, &keys::pair(m.bob.0, m.paid.0)));
+    finds("LocksByUser", |m| m.remove(Table::LocksByUser, &keys::pair(m.bob.0, m.live.0)));
+    finds("PaymentsOpen", |m| m.remove(Table::PaymentsOpen, *m.asked.as_bytes()));
+    finds("PaymentsOpen has", |m| m.put(Table::PaymentsOpen, *m.charge.as_bytes(), &()));
+    finds("UsersByEmail", |m| m.remove(Table::UsersByEmail, b"bob@example.com"));
+    finds("Personal", |m| m.remove(Table::Personal, *m.bob.as_bytes()));
+    finds("Deadlines", |m| {
+        let deadline_ms = m.row::<Order>(Table::Orders, m.live.as_bytes()).deadline_ms;
+        m.remove(Table::Deadlines, &keys::deadline(deadline_ms, m.live.0));
+    });
+    finds("IdempotencyByAge", |m| {
+        let oldest = m.state.keys(Table::IdempotencyByAge, &[], 1).unwrap().remove(0);
+        m.remove(Table::IdempotencyByAge, &oldest);
+    });
+}
+
+#[test]
+fn finds_holdings_that_disagree() {
+    let order = |m: &Market| m.live;
+    finds("is held by order", |m| {
+        let live = order(m);
+        m.change(Table::Tickets, *m.free.as_bytes(), |t: &mut Ticket| {
+            t.holding = Holding::Locked { order: live };
+        });
+    });
+    finds("its ticket", |m| {
+        m.change(Table::Tickets, *m.locked.as_bytes(), |t: &mut Ticket| t.holding = Holding::Free);
+    });
+    finds("is held by order", |m| {
+        m.change(Table::Orders, *m.live.as_bytes(), |order: &mut Order| {
+            order.status = OrderStatus::Cancelled(CancelReason::Buyer);
+        });
+    });
+    finds("is held by order", |m| {
+        m.change(Table::Orders, *m.live.as_bytes(), |order: &mut Order| order.lines[0].price_minor += 1);
+    });
+    finds("waits for its release", |m| {
+        m.change(Table::Tickets, *m.free.as_bytes(), |t: &mut Ticket| t.withdraw_at_release = true);
+    });
+    finds("withdrawn and held", |m| {
+        m.change(Table::Tickets, *m.sold.as_bytes(), |t: &mut Ticket| t.withdrawn = true);
+    });
+    finds("costs 0", |m| {
+        m.change(Table::Tickets, *m.free.as_bytes(), |t: &mut Ticket| t.price_minor = 0);
+    });
+}
+
+#[test]
+fn finds_money_that_moves_without_a_sale() {
+    let charge = |m: &Market| *m.charge.as_bytes();
+    let asked = |m: &Market| *m.asked.as_bytes();
+    finds("its payment", |m| {
+        m.change(Table::Payments, &asked(m), |p: &mut Payment| {
+            (p.status, p.next, p.token) = (PaymentStatus::Captured, None, None);
+        });
+    });
+    finds("its payment", |m| {
+        m.change(Table::Payments, &charge(m), |p: &mut Payment| p.status = PaymentStatus::Voided);
+    });
+    finds("token kept: true", |m| {
+        m.change(Table::Payments, &charge(m), |p: &mut Payment| p.token = Some("tok_visa".into()));
+    });
+    finds("next Some(Capture)", |m| {
+        m.change(Table::Payments, &charge(m), |p: &mut Payment| p.next = Some(PaymentStep::Capture));
+    });
+    finds("is not its order's", |m| m.change(Table::Payments, &charge(m), |p: &mut Payment| p.amount_minor += 1));
+    finds("without a payment", |m| {
+        m.change(Table::Orders, *m.paid.as_bytes(), |order: &mut Order| order.payments.clear());
+    });
+}
+
+#[test]
+fn finds_gaps_in_versions_and_events() {
+    let live = |m: &Market| *m.live.as_bytes();
+    finds("its last event", |m| m.change(Table::Orders, &live(m), |order: &mut Order| order.version += 1));
+    finds("has a gap", |m| m.remove(Table::History, &keys::change(m.locked.0, 1)));
+    finds("History has", |m| {
+        let change: crate::entities::Change = m.row(Table::History, &keys::change(m.locked.0, 0));
+        m.put(Table::History, &keys::change(Id::mint(9, 9, 9), 0), &change);
+    });
+    finds("outbox: ", |m| m.remove(Table::Outbox, &3u64.to_be_bytes()));
+    finds("outbox: first", |m| m.meta(|meta| meta.outbox_acked = meta.event_seq + 1));
+    finds("not the event of this number", |m| {
+        m.change(Table::Outbox, &3u64.to_be_bytes(), |event: &mut Event| event.seq = 4);
+    });
+    finds("version 7 of", |m| m.change(Table::Outbox, &3u64.to_be_bytes(), |event: &mut Event| event.version = 7));
+}
+
+#[test]
+fn finds_wrong_users_and_keys() {
+    let bob = |m: &Market| *m.bob.as_bytes();
+    finds("is banned or erased", |m| m.change(Table::Users, &bob(m), |user: &mut User| user.banned = true));
+    finds("has personal data", |m| m.change(Table::Users, &bob(m), |user: &mut User| user.erased = true));
+    finds("is from the future", |m| {
+        let session = m.state.keys(Table::Sessions, &bob(m), 1).unwrap().remove(0);
+        m.change(Table::Sessions, &session, |session: &mut Session| session.created_ms += 1);
+    });
+    finds("from the future", |m| {
+        let record = m.state.keys(Table::Idempotency, &bob(m), 1).unwrap().remove(0);
+        m.change(Table::Idempotency, &record, |record: &mut IdempotencyRecord| record.index += 1_000);
+    });
+    finds("not a public key", |m| m.change(Table::NodeKeys, b"node-1", |key: &mut NodeKey| key.public_key.truncate(1)));
+}
