@@ -1,0 +1,74 @@
+//! How asks are cut into entries decides nothing: only ids differ, for they are made from the entry's index.
+
+use std::collections::BTreeMap;
+
+use holdfast_ledger::command::Batch;
+use holdfast_ledger::entities::Policy;
+use holdfast_ledger::outcome::{Applied, Refusal, Reply, Settled};
+use holdfast_ledger::state::{Meta, State};
+use holdfast_ledger::store::MemoryStore;
+use proptest::prelude::*;
+
+use crate::walk::{Step, Walker, policy, walk};
+
+/// What a reply says when ids are left out.
+fn without_ids(settled: &Settled) -> String {
+    match settled {
+        Ok(Reply::Ticket { version, .. }) => format!("ticket v{version}"),
+        Ok(Reply::Order { version, .. }) => format!("order v{version}"),
+        Ok(Reply::Payment { .. }) => "payment".into(),
+        Ok(Reply::SignedIn { epoch, .. }) => format!("signed in, epoch {epoch}"),
+        Ok(Reply::Tickets(tickets)) => format!("{} tickets", tickets.len()),
+        Ok(other) => format!("{other:?}"),
+        Err(Refusal::TicketReserved { deadline_ms, .. }) => format!("reserved until {deadline_ms}"),
+        Err(Refusal::CoolingDown { until_ms }) => format!("cooling down until {until_ms}"),
+        Err(refusal) => refusal.code().into(),
+    }
+}
+
+/// The counters that must not depend on the cut.
+fn counters(meta: &Meta) -> BTreeMap<&'static str, u64> {
+    BTreeMap::from([
+        ("now", meta.now_ms),
+        ("events", meta.event_seq),
+        ("locks", meta.locks_live),
+        ("tickets", meta.tickets),
+        ("sold", meta.tickets_sold),
+        ("withdrawn", meta.tickets_withdrawn),
+        ("orders", meta.orders),
+        ("orders live", meta.orders_live),
+        ("orders complete", meta.orders_complete),
+        ("users", meta.users),
+        ("payments open", meta.payments_open),
+        ("keys", meta.idempotency_records),
+    ])
+}
+
+/// Walks with the asks of each step cut into entries of at most `commands_max`, stamped alike.
+fn run(policy: &Policy, steps: &[Step], commands_max: usize) -> (Vec<String>, BTreeMap<&'static str, u64>) {
+    let mut state = State::open(MemoryStore::default()).expect("a store in memory");
+    let mut walker = Walker::new();
+    let mut told = Vec::new();
+    let mut batches = walker.opening(policy);
+    for step in std::iter::once(None).chain(steps.iter().map(Some)) {
+        batches.extend(step.map(|step| walker.batch(step)));
+        let batch = batches.pop().expect("one entry at a time");
+        let mut whole = Applied { index: 0, time_ms: 0, outcomes: Vec::new(), events: 0 };
+        for commands in batch.commands.chunks(commands_max) {
+            let part = Batch { time_ms: batch.time_ms, commands: commands.to_vec() };
+            let index = state.meta().index + 1;
+            whole.outcomes.extend(state.apply(index, &part).expect("a store in memory").outcomes);
+        }
+        // Only after the whole step: what a step asks must not depend on the cut either.
+        walker.learn(&batch, &whole);
+        told.extend(whole.outcomes.iter().map(|outcome| without_ids(&outcome.settled)));
+    }
+    (told, counters(state.meta()))
+}
+
+proptest! {
+    #[test]
+    fn the_cut_into_entries_decides_nothing(policy in policy(), steps in walk(60), commands_max in 1usize..4) {
+        prop_assert_eq!(run(&policy, &steps, usize::MAX), run(&policy, &steps, commands_max));
+    }
+}

@@ -1,0 +1,12 @@
+//! The tests of the ledger as a whole; what concerns one file is tested in that file.
+
+mod agreement;
+mod batching;
+mod events;
+mod hash_store;
+mod model;
+mod replicas;
+mod story;
+mod totality;
+mod transcripts;
+mod walk;
