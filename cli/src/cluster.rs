@@ -1,0 +1,250 @@
+//! A cluster of real processes on loopback: what `demo`, the replay driver and the crash tests run against.
+//!
+//! Each node is this same program, started as `serve` with a pipe on its standard input. When the parent ends, however it
+//! ends, the pipe closes and the node stops: children never outlive it.
+
+use std::fs::File;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::failure::Failure;
+use crate::operator::StatusView;
+
+/// How long a fresh cluster may take until all its nodes vote.
+const FORM_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a status request may take: a node that is dying must not hold up the watch.
+const STATUS_TIMEOUT: Duration = Duration::from_millis(500);
+/// Between two looks at the nodes.
+const LOOK_INTERVAL: Duration = Duration::from_millis(10);
+
+/// How the nodes are started.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The `holdfast` program, or one that understands `serve` as it does.
+    pub program: PathBuf,
+    /// Each node gets a folder and a log file below this one.
+    pub dir: PathBuf,
+    pub nodes: usize,
+    /// Further flags for every node.
+    pub flags: Vec<String>,
+}
+
+/// One node's process, running or not.
+pub struct Member {
+    pub http: SocketAddr,
+    pub operator: SocketAddr,
+    pub data: PathBuf,
+    /// What the node wrote to its standard error.
+    pub log: PathBuf,
+    peer: SocketAddr,
+    child: Option<Child>,
+}
+
+/// Nodes on loopback. Dropping it kills them.
+pub struct Cluster {
+    plan: Plan,
+    pub members: Vec<Member>,
+    http: reqwest::Client,
+}
+
+impl Cluster {
+    /// Starts the nodes and waits until all of them vote.
+    pub async fn start(plan: Plan) -> Result<Cluster, Failure> {
+        let http = reqwest::Client::builder()
+            .timeout(STATUS_TIMEOUT)
+            .tls_certs_only([])
+            .no_proxy()
+            .build()
+            .map_err(|error| Failure::cannot_start(format!("HTTP client: {error}")))?;
+        let mut cluster = Cluster { members: Vec::new(), http, plan };
+        for number in 1..=cluster.plan.nodes {
+            let member = Member::plan(&cluster.plan.dir, number)
+                .map_err(|error| Failure::cannot_start(format!("{}: {error}", cluster.plan.dir.display())))?;
+            cluster.members.push(member);
+            cluster.restart(number - 1)?;
+            if number == 1 {
+                // The others join through the first.
+                cluster.wait_for("the first node leads", |all| all[0].as_ref().is_some_and(|s| s.ready)).await?;
+            }
+        }
+        cluster.wait_for_voters().await?;
+        Ok(cluster)
+    }
+
+    /// Starts a node that is not running, on the folder it had.
+    pub fn restart(&mut self, index: usize) -> Result<(), Failure> {
+        let first_operator = self.members[0].operator;
+        let member = &mut self.members[index];
+        assert!(member.child.is_none(), "only a stopped node is started");
+        let start =
+            if index == 0 { vec!["--bootstrap".into()] } else { vec!["--join".into(), first_operator.to_string()] };
+        let child = member
+            .command(&self.plan.program)
+            .and_then(|mut command| command.args(start).args(&self.plan.flags).spawn())
+            .map_err(|error| Failure::cannot_start(format!("{}: {error}", self.plan.program.display())))?;
+        member.child = Some(child);
+        Ok(())
+    }
+
+    /// Ends a node at once, as `kill -9` does.
+    pub fn kill(&mut self, index: usize) {
+        if let Some(mut child) = self.members[index].child.take() {
+            // Neither can fail for a child that has not been waited for.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// Asks a node to stop and waits for its exit code; `None`: a signal ended it.
+    pub fn stop(&mut self, index: usize) -> io::Result<Option<i32>> {
+        match self.members[index].child.take() {
+            Some(mut child) => {
+                drop(child.stdin.take());
+                child.wait().map(|status| status.code())
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// Ends all nodes gracefully, at the same time.
+    pub fn stop_all(&mut self) {
+        for member in &mut self.members {
+            if let Some(child) = &mut member.child {
+                drop(child.stdin.take());
+            }
+        }
+        for index in 0..self.members.len() {
+            let _ = self.stop(index);
+        }
+    }
+
+    /// The URLs that clients use, of all nodes.
+    pub fn urls(&self) -> Vec<String> {
+        self.members.iter().map(|member| format!("http://{}", member.http)).collect()
+    }
+
+    /// What each node says of itself; `None` for one that does not answer.
+    pub async fn status(&self) -> Vec<Option<StatusView>> {
+        let mut all = Vec::with_capacity(self.members.len());
+        for member in &self.members {
+            all.push(if member.child.is_some() { self.ask(member.operator).await } else { None });
+        }
+        all
+    }
+
+    /// The node that leads, by its index, if a live node knows it.
+    pub async fn leader(&self) -> Option<usize> {
+        let all = self.status().await;
+        leader_of(&all)
+    }
+
+    /// Waits until a live node leads and says that it is ready.
+    pub async fn wait_for_leader(&self) -> Result<usize, Failure> {
+        let all = self.wait_for("a leader", |all| leader_of(all).is_some()).await?;
+        Ok(leader_of(&all).expect("that was waited for"))
+    }
+
+    /// Waits until every node is up, ready and a voter.
+    pub async fn wait_for_voters(&self) -> Result<(), Failure> {
+        let nodes = self.plan.nodes;
+        let complete = |all: &[Option<StatusView>]| {
+            all.iter().all(|status| {
+                status.as_ref().is_some_and(|s| s.ready && s.members.iter().filter(|m| m.voter).count() == nodes)
+            })
+        };
+        self.wait_for("all nodes vote", complete).await.map(|_| ())
+    }
+
+    async fn wait_for(
+        &self,
+        what: &str,
+        reached: impl Fn(&[Option<StatusView>]) -> bool,
+    ) -> Result<Vec<Option<StatusView>>, Failure> {
+        let started = Instant::now();
+        loop {
+            let all = self.status().await;
+            if reached(&all) {
+                return Ok(all);
+            }
+            if started.elapsed() > FORM_TIMEOUT {
+                let logs = self.plan.dir.display();
+                return Err(Failure::cannot_start(format!(
+                    "waited {FORM_TIMEOUT:?} until {what}; see the logs in {logs}"
+                )));
+            }
+            tokio::time::sleep(LOOK_INTERVAL).await;
+        }
+    }
+
+    async fn ask(&self, operator: SocketAddr) -> Option<StatusView> {
+        let response = self.http.get(format!("http://{operator}/cluster/status")).send().await.ok()?;
+        serde_json::from_value(response.json::<Value>().await.ok()?).ok()
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        (0..self.members.len()).for_each(|index| self.kill(index));
+    }
+}
+
+impl Member {
+    fn plan(dir: &Path, number: usize) -> io::Result<Member> {
+        std::fs::create_dir_all(dir)?;
+        let [http, peer, operator] = free_addresses()?;
+        let data = dir.join(format!("node-{number}"));
+        let log = dir.join(format!("node-{number}.log"));
+        Ok(Member { http, peer, operator, data, log, child: None })
+    }
+
+    fn command(&self, program: &Path) -> io::Result<Command> {
+        let log = File::options().create(true).append(true).open(&self.log)?;
+        let mut command = Command::new(program);
+        command
+            .arg("serve")
+            .arg("--data")
+            .arg(&self.data)
+            .args(["--http", &self.http.to_string()])
+            .args(["--peer", &self.peer.to_string()])
+            .args(["--operator", &self.operator.to_string()])
+            .arg("--stop-with-stdin")
+            .stdin(Stdio::piped())
+            .stdout(log.try_clone()?)
+            .stderr(log);
+        Ok(command)
+    }
+
+    pub fn is_running(&self) -> bool {
+        self.child.is_some()
+    }
+
+    /// The process id of a running node.
+    pub fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+}
+
+/// The index of the node that says of itself that it leads, is ready, and knows no higher term.
+fn leader_of(all: &[Option<StatusView>]) -> Option<usize> {
+    all.iter()
+        .enumerate()
+        .filter_map(|(index, status)| status.as_ref().map(|status| (index, status)))
+        .filter(|(_, status)| status.ready && status.leader == Some(status.node_id))
+        .max_by_key(|(_, status)| status.term)
+        .map(|(index, _)| index)
+}
+
+/// Three free loopback addresses. They are free now; another program may take one before the node does, which then says so.
+fn free_addresses() -> io::Result<[SocketAddr; 3]> {
+    let listeners = [0; 3].map(|_| TcpListener::bind("127.0.0.1:0"));
+    let mut addresses = [SocketAddr::from(([127, 0, 0, 1], 0)); 3];
+    for (address, listener) in addresses.iter_mut().zip(listeners) {
+        *address = listener?.local_addr()?;
+    }
+    Ok(addresses)
+}

@@ -1,0 +1,223 @@
+//! One node in this process: its folder, its listeners, and how it begins and ends.
+//!
+//! `serve` and `dev` differ only in their settings. The folder is taken and every address bound before anything is
+//! written, so that a wrong flag leaves nothing half-made. A node that stops on request first answers what is under way,
+//! then hands leadership over; one whose storage failed stops at once, with one line and an exit code of its own.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use holdfast_api::sandbox::Sandbox;
+use holdfast_api::{App, SigningKey, router, run_payments, server};
+use holdfast_ledger::command::{Actor, Submitted};
+use holdfast_ledger::entities::NodeKey;
+use holdfast_ledger::query;
+use holdfast_raft::clock::SystemClock;
+use holdfast_raft::damage::Fault;
+use holdfast_raft::disk;
+use holdfast_raft::identity::{Identity, Place};
+use holdfast_raft::node::{Consistency, Node, Options, Start, StartError};
+use holdfast_raft::transport::grpc::Grpc;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::failure::{Exit, Failure};
+use crate::folder::Folder;
+use crate::operator::{self, Join};
+use crate::settings::Resolved;
+use crate::stop;
+
+/// Between two attempts to publish the node's key while there is no quorum.
+const KEY_INTERVAL: Duration = Duration::from_millis(200);
+
+/// Where a running node can be reached.
+#[derive(Debug, Clone)]
+pub struct Addresses {
+    pub url: String,
+    pub operator: SocketAddr,
+}
+
+/// Runs a node until a signal, the end of standard input if `stop_with_stdin`, or a fault of its storage. `announce` is
+/// told once it serves.
+pub async fn run(settings: Resolved, stop_with_stdin: bool, announce: impl FnOnce(&Addresses)) -> Result<(), Failure> {
+    let folder = Folder::take(&settings.data)?;
+    let seed = folder.signing_seed()?;
+    let http = bind("--http", settings.http).await?;
+    let operator_listener = bind("--operator", settings.operator).await?;
+    let http_addr = settings.http_advertise.clone().unwrap_or(http.1.to_string());
+    let addresses = Addresses {
+        url: settings.public_url.clone().unwrap_or(format!("http://{http_addr}")),
+        operator: operator_listener.1,
+    };
+
+    let mut stopped = std::pin::pin!(async move {
+        tokio::select! {
+            biased;
+            () = stop::requested() => {}
+            () = stop::stdin_closed(), if stop_with_stdin => {}
+        }
+    });
+    let node = tokio::select! {
+        biased;
+        () = &mut stopped => return Ok(()),
+        started = start(&settings, &folder, http_addr) => started?,
+    };
+
+    let (stop, stopping) = watch::channel(false);
+    let operator = server::serve(operator_listener.0, operator::router(node.clone()), raised(stopping.clone()));
+    let operator = tokio::spawn(operator);
+    let key = SigningKey::from_seed(&seed);
+    let end = match during(publish(&node, &key), &node, stopped.as_mut()).await {
+        Ok(()) => {
+            let app = app(&settings, &addresses, node.clone(), key);
+            let payments = tokio::spawn(run_payments(app.clone()));
+            let public = tokio::spawn(server::serve(http.0, router(app), raised(stopping)));
+            announce(&addresses);
+            let end = during(std::future::pending::<()>(), &node, stopped.as_mut()).await;
+            stop.send_replace(true);
+            if matches!(end, Err(End::Asked)) {
+                tracing::info!("stopping");
+                let _ = public.await;
+            }
+            payments.abort();
+            end
+        }
+        early => early,
+    };
+    stop.send_replace(true);
+    match end {
+        Err(End::Fault(fault)) => Err(fault_failure(&settings, &fault)),
+        Ok(()) | Err(End::Asked) => {
+            let _ = operator.await;
+            node.shutdown().await;
+            Ok(())
+        }
+    }
+}
+
+/// Why a node ends.
+enum End {
+    Asked,
+    Fault(Fault),
+}
+
+/// Does `work`, unless the node ends before it is done. A broken invariant is not an end: the node takes part in nothing
+/// any more and serves what it has, and started again it would only come to the same entry.
+async fn during<T>(
+    work: impl Future<Output = T>,
+    node: &Node,
+    stopped: Pin<&mut impl Future<Output = ()>>,
+) -> Result<T, End> {
+    let fatal = async {
+        match node.fatal().await {
+            Fault::Invariant { .. } => std::future::pending().await,
+            fault => fault,
+        }
+    };
+    tokio::select! {
+        biased;
+        () = stopped => Err(End::Asked),
+        fault = fatal => Err(End::Fault(fault)),
+        done = work => Ok(done),
+    }
+}
+
+/// Resolves once the flag is raised.
+async fn raised(mut flag: watch::Receiver<bool>) {
+    // An error means that the sender is gone, which is the end as well.
+    let _ = flag.wait_for(|raised| *raised).await;
+}
+
+/// Makes the cluster accept this node's tokens; keeps trying while there is no quorum. A key that is known stays so.
+async fn publish(node: &Node, key: &SigningKey) {
+    let known = |keys: Vec<(String, NodeKey)>| keys.iter().any(|(key_id, _)| key_id == key.key_id());
+    loop {
+        if node.read(Consistency::Stale, query::node_keys).await.is_ok_and(known) {
+            return;
+        }
+        let register = Submitted { actor: Actor::System, idempotency: None, command: key.register() };
+        if let Err(error) = node.propose(register).await {
+            tracing::debug!(%error, "the signing key is not published yet");
+            tokio::time::sleep(KEY_INTERVAL).await;
+        }
+    }
+}
+
+fn app(settings: &Resolved, addresses: &Addresses, node: Node, key: SigningKey) -> App {
+    let settings = holdfast_api::Settings {
+        public_url: addresses.url.clone(),
+        password_cost: settings.password_cost,
+        ..holdfast_api::Settings::default()
+    };
+    App::new(node, key, Arc::new(Sandbox::default()), settings)
+}
+
+/// A listener and the address that it got.
+async fn bind(flag: &str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), Failure> {
+    let complain = |error: std::io::Error| Failure::cannot_start(format!("{flag} {address}: {error}"));
+    let listener = TcpListener::bind(address).await.map_err(complain)?;
+    let bound = listener.local_addr().map_err(complain)?;
+    Ok((listener, bound))
+}
+
+/// Starts replication: continues, bootstraps, or joins first.
+async fn start(settings: &Resolved, folder: &Folder, http_addr: String) -> Result<Node, Failure> {
+    let complain =
+        |error: std::io::Error| Failure::cannot_start(format!("--data {}: {error}", folder.path().display()));
+    let disk = disk::Folder::open(folder.path()).map_err(complain)?;
+    let identity = Identity::open(&disk).map_err(complain)?;
+    let peer_addr = settings.peer_advertise.clone().unwrap_or(settings.peer.to_string());
+    let start = match identity.place {
+        Some(_) => Start::Continue,
+        None if settings.bootstrap => Start::Bootstrap,
+        None if !settings.join.is_empty() => {
+            let instance = format!("{:032x}", identity.instance);
+            let join = Join { instance, peer_addr: peer_addr.clone(), http_addr: http_addr.clone() };
+            let joined = operator::ask_to_join(&settings.join, &join).await?;
+            let cluster_id = operator::parse_hex(&joined.cluster_id)
+                .ok_or_else(|| Failure::unreachable("--join: the answer's cluster_id is not 32 hex digits"))?;
+            Start::Joined(Place { cluster_id, node_id: joined.node_id })
+        }
+        None => return Err(start_failure(settings, StartError::NoCluster)),
+    };
+    let options = Options {
+        disk: Arc::new(disk),
+        transport: Arc::new(Grpc),
+        clock: Arc::new(SystemClock::default()),
+        peer_listen: settings.peer.to_string(),
+        // With port 0 the node says which one it got.
+        peer_addr: (settings.peer.port() != 0 || settings.peer_advertise.is_some()).then_some(peer_addr),
+        http_addr,
+        settings: holdfast_raft::settings::Settings {
+            voters_target: settings.voters_target as usize,
+            ..holdfast_raft::settings::Settings::default()
+        },
+        start,
+    };
+    Node::start(options).await.map_err(|error| start_failure(settings, error))
+}
+
+fn start_failure(settings: &Resolved, error: StartError) -> Failure {
+    let data = settings.data.display();
+    match error {
+        StartError::NoCluster => {
+            Failure::usage(format!("--bootstrap or --join: one is needed, {data} belongs to no cluster yet"))
+        }
+        StartError::Listen { addr, error } => Failure::cannot_start(format!("--peer {addr}: {error}")),
+        StartError::Fault(fault) => fault_failure(settings, &fault),
+        error @ (StartError::Disk(_) | StartError::Settings(_) | StartError::Replication(_)) => {
+            Failure::cannot_start(format!("--data {data}: {error}"))
+        }
+    }
+}
+
+fn fault_failure(settings: &Resolved, fault: &Fault) -> Failure {
+    let exit = match fault {
+        Fault::Storage { .. } => Exit::Storage,
+        Fault::Damage(_) | Fault::Undecodable { .. } | Fault::Invariant { .. } => Exit::Damaged,
+    };
+    Failure::new(exit, format!("--data {}: {fault}", settings.data.display()))
+}

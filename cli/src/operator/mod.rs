@@ -1,0 +1,166 @@
+//! The operator's listener: joining, the cluster's status, its policy. And the joining node's side of the same talk.
+//!
+//! It is apart from the public listener because who reaches it may change the cluster: it has no accounts, so it listens on
+//! loopback or on a network that the operator trusts (`--insecure`).
+//!
+//! What this deliberately does not do: plans, replacing and promoting members by hand. Joined nodes become voters by the
+//! leader's own rules.
+
+mod join;
+mod views;
+
+pub use join::ask_to_join;
+pub use views::{Join, Joined, MemberView, StatusView, parse_hex};
+
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use holdfast_ledger::command::{Actor, Command, Submitted};
+use holdfast_ledger::entities::Policy;
+use holdfast_raft::node::{Consistency, JoinRequest, ManageError, Node, Unavailable};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// The longest body that the operator's listener reads, in bytes.
+const BODY_BYTES_MAX: usize = 64 << 10;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Transfer {
+    to: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Remove {
+    node_id: u64,
+}
+
+/// A refusal: status and one line.
+struct Refused(StatusCode, String);
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        (self.0, Json(json!({ "error": self.1 }))).into_response()
+    }
+}
+
+impl From<JsonRejection> for Refused {
+    fn from(rejection: JsonRejection) -> Refused {
+        Refused(rejection.status(), rejection.body_text())
+    }
+}
+
+impl From<Unavailable> for Refused {
+    fn from(error: Unavailable) -> Refused {
+        Refused(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+    }
+}
+
+impl From<ManageError> for Refused {
+    fn from(error: ManageError) -> Refused {
+        let status = match error {
+            ManageError::Unavailable(_) | ManageError::NotTakenOver(_) | ManageError::InProgress => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            ManageError::NotAMember(_) => StatusCode::NOT_FOUND,
+            ManageError::NotAVoter(_) | ManageError::Leads(_) | ManageError::QuorumLost(_) => StatusCode::CONFLICT,
+        };
+        Refused(status, error.to_string())
+    }
+}
+
+/// The routes of the operator's listener.
+pub fn router(node: Node) -> Router {
+    Router::new()
+        .route("/cluster/status", get(status))
+        .route("/cluster/join", post(join))
+        .route("/cluster/transfer", post(transfer))
+        .route("/cluster/remove", post(remove))
+        .route("/cluster/policy", get(policy).put(set_policy))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .with_state(node)
+}
+
+async fn status(State(node): State<Node>) -> Json<StatusView> {
+    Json(node.status().into())
+}
+
+async fn join(State(node): State<Node>, body: Result<Json<Join>, JsonRejection>) -> Result<Json<Joined>, Refused> {
+    let Json(join) = body?;
+    let instance = parse_hex(&join.instance)
+        .ok_or_else(|| Refused(StatusCode::BAD_REQUEST, "instance: not 32 hex digits".into()))?;
+    let request = JoinRequest { instance, peer_addr: join.peer_addr, http_addr: join.http_addr };
+    let admitted = node.admit(request).await?;
+    Ok(Json(Joined { cluster_id: format!("{:032x}", admitted.cluster_id), node_id: admitted.node_id }))
+}
+
+async fn transfer(
+    State(node): State<Node>,
+    body: Result<Json<Transfer>, JsonRejection>,
+) -> Result<Json<StatusView>, Refused> {
+    let Json(transfer) = body?;
+    node.transfer_leader(transfer.to).await?;
+    Ok(Json(node.status().into()))
+}
+
+async fn remove(
+    State(node): State<Node>,
+    body: Result<Json<Remove>, JsonRejection>,
+) -> Result<Json<StatusView>, Refused> {
+    let Json(remove) = body?;
+    node.remove(remove.node_id).await?;
+    Ok(Json(node.status().into()))
+}
+
+async fn policy(State(node): State<Node>) -> Result<Json<Policy>, Refused> {
+    Ok(Json(node.read(Consistency::Linearizable, |state| Ok(state.meta().policy.clone())).await?))
+}
+
+/// Changes the rules that the body names and leaves the others.
+async fn set_policy(
+    State(node): State<Node>,
+    body: Result<Json<Value>, JsonRejection>,
+) -> Result<Json<Policy>, Refused> {
+    let Json(changes) = body?;
+    let current = node.read(Consistency::Linearizable, |state| Ok(state.meta().policy.clone())).await?;
+    let policy = changed(&current, changes).map_err(|message| Refused(StatusCode::BAD_REQUEST, message))?;
+    let command = Command::SetPolicy(policy.clone());
+    let answer = node.propose(Submitted { actor: Actor::System, idempotency: None, command }).await?;
+    match answer.outcome.settled {
+        Ok(_) => Ok(Json(policy)),
+        Err(refusal) => Err(Refused(StatusCode::BAD_REQUEST, format!("the ledger refuses this: {}", refusal.code()))),
+    }
+}
+
+/// `current` with the members of `changes` in place of its own.
+fn changed(current: &Policy, changes: Value) -> Result<Policy, String> {
+    let Value::Object(changes) = changes else {
+        return Err("a JSON object of policy fields is expected".into());
+    };
+    let mut merged = serde_json::to_value(current).map_err(|error| error.to_string())?;
+    for (name, value) in changes {
+        match merged.get_mut(&name) {
+            Some(slot) => *slot = value,
+            None => return Err(format!("{name}: no such rule")),
+        }
+    }
+    serde_json::from_value(merged).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_policy_changes_only_what_is_named() {
+        let policy = changed(&Policy::default(), json!({ "locks_per_user_max": 7 })).unwrap();
+        assert_eq!(policy, Policy { locks_per_user_max: 7, ..Policy::default() });
+        assert!(changed(&policy, json!({ "lock_ttl": 7 })).unwrap_err().contains("lock_ttl"));
+        assert!(changed(&policy, json!({ "lock_ttl_ms": -7 })).is_err());
+        assert!(changed(&policy, json!([])).is_err());
+    }
+}

@@ -1,0 +1,267 @@
+//! What a node is told: by flags, by `HOLDFAST_*` variables, or by a TOML file, which all say the same things.
+//!
+//! One struct serves all three, so they cannot drift apart. A flag wins over a variable, a variable over the file, the
+//! file over the default. An unknown key in the file is an error that names it.
+//!
+//! What this deliberately does not hold: rules of the sale (lock time, limits). They are policy in the replicated state,
+//! so that every node applies the same.
+
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use holdfast_api::PasswordCost;
+use serde::Deserialize;
+
+use crate::failure::Failure;
+
+/// The settings of one node. `None`: not said here.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Settings {
+    /// Folder of the node's data; made if it is not there
+    #[arg(long, env = "HOLDFAST_DATA", value_name = "DIR")]
+    pub data: Option<PathBuf>,
+
+    /// Address that clients use [default: 127.0.0.1:3000]
+    #[arg(long, env = "HOLDFAST_HTTP", value_name = "ADDR")]
+    pub http: Option<SocketAddr>,
+
+    /// Address that the other nodes use [default: 127.0.0.1:4000]
+    #[arg(long, env = "HOLDFAST_PEER", value_name = "ADDR")]
+    pub peer: Option<SocketAddr>,
+
+    /// Address that operators and joining nodes use [default: 127.0.0.1:5000]
+    #[arg(long, env = "HOLDFAST_OPERATOR", value_name = "ADDR")]
+    pub operator: Option<SocketAddr>,
+
+    /// Where clients reach this node from outside, if not at --http
+    #[arg(long, env = "HOLDFAST_HTTP_ADVERTISE", value_name = "HOST:PORT")]
+    pub http_advertise: Option<String>,
+
+    /// Where peers reach this node from outside, if not at --peer
+    #[arg(long, env = "HOLDFAST_PEER_ADVERTISE", value_name = "HOST:PORT")]
+    pub peer_advertise: Option<String>,
+
+    /// Public URL of the service: decides whether cookies are Secure [default: http:// and the address of --http]
+    #[arg(long, env = "HOLDFAST_PUBLIC_URL", value_name = "URL")]
+    pub public_url: Option<String>,
+
+    /// Begin a new cluster with this node alone; ignored on a folder that is initialised
+    #[arg(long, env = "HOLDFAST_BOOTSTRAP", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    pub bootstrap: Option<bool>,
+
+    /// Join the cluster that answers at one of these operator addresses; ignored on a folder that is initialised
+    #[arg(long, env = "HOLDFAST_JOIN", value_delimiter = ',', value_name = "OPERATOR_ADDR")]
+    pub join: Option<Vec<String>>,
+
+    /// Joined nodes become voters while there are fewer voters than this; set at bootstrap [default: 3]
+    #[arg(long, env = "HOLDFAST_VOTERS_TARGET", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=9))]
+    pub voters_target: Option<u32>,
+
+    /// Allow --peer and --operator to listen beyond loopback although they are not encrypted
+    #[arg(long, env = "HOLDFAST_INSECURE", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    pub insecure: Option<bool>,
+
+    /// Memory that hashing one password takes (argon2id) [default: 19456]
+    #[arg(long, env = "HOLDFAST_PASSWORD_MEMORY_KIB", value_name = "KIB", value_parser = clap::value_parser!(u32).range(8..=1_048_576))]
+    pub password_memory_kib: Option<u32>,
+
+    /// Passes over that memory [default: 2]
+    #[arg(long, env = "HOLDFAST_PASSWORD_PASSES", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub password_passes: Option<u32>,
+}
+
+/// The settings of one node, complete and checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resolved {
+    pub data: PathBuf,
+    pub http: SocketAddr,
+    pub peer: SocketAddr,
+    pub operator: SocketAddr,
+    pub http_advertise: Option<String>,
+    pub peer_advertise: Option<String>,
+    pub public_url: Option<String>,
+    pub bootstrap: bool,
+    pub join: Vec<String>,
+    pub voters_target: u32,
+    pub password_cost: PasswordCost,
+}
+
+/// The longest configuration file that is read, in bytes.
+const CONFIG_BYTES_MAX: u64 = 1 << 20;
+/// Addresses that `--join` may name.
+const JOIN_ADDRESSES_MAX: usize = 16;
+
+impl Settings {
+    /// Reads a TOML file whose keys are the flags' names.
+    pub fn read(path: &Path) -> Result<Settings, Failure> {
+        let complain = |error: &dyn std::fmt::Display| Failure::usage(format!("--config {}: {error}", path.display()));
+        let length = std::fs::metadata(path).map_err(|error| complain(&error))?.len();
+        if length > CONFIG_BYTES_MAX {
+            return Err(complain(&format!("longer than {CONFIG_BYTES_MAX} bytes")));
+        }
+        let text = std::fs::read_to_string(path).map_err(|error| complain(&error))?;
+        toml::from_str::<Settings>(&text).map_err(|error| {
+            let line = error.span().map(|span| text[..span.start.min(text.len())].lines().count().max(1));
+            match line {
+                Some(line) => complain(&format!("line {line}: {}", error.message())),
+                None => complain(&error.message()),
+            }
+        })
+    }
+
+    /// These settings, and those of `below` where they say nothing.
+    pub fn over(self, below: Settings) -> Settings {
+        Settings {
+            data: self.data.or(below.data),
+            http: self.http.or(below.http),
+            peer: self.peer.or(below.peer),
+            operator: self.operator.or(below.operator),
+            http_advertise: self.http_advertise.or(below.http_advertise),
+            peer_advertise: self.peer_advertise.or(below.peer_advertise),
+            public_url: self.public_url.or(below.public_url),
+            bootstrap: self.bootstrap.or(below.bootstrap),
+            join: self.join.or(below.join),
+            voters_target: self.voters_target.or(below.voters_target),
+            insecure: self.insecure.or(below.insecure),
+            password_memory_kib: self.password_memory_kib.or(below.password_memory_kib),
+            password_passes: self.password_passes.or(below.password_passes),
+        }
+    }
+
+    /// Fills in the defaults and checks what belongs together.
+    pub fn resolve(self) -> Result<Resolved, Failure> {
+        let local = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
+        let cost = PasswordCost::default();
+        let resolved = Resolved {
+            data: self.data.ok_or_else(|| Failure::usage("--data: the folder of the node's data must be given"))?,
+            http: self.http.unwrap_or(local(3000)),
+            peer: self.peer.unwrap_or(local(4000)),
+            operator: self.operator.unwrap_or(local(5000)),
+            http_advertise: self.http_advertise,
+            peer_advertise: self.peer_advertise,
+            public_url: self.public_url,
+            bootstrap: self.bootstrap.unwrap_or(false),
+            join: self.join.unwrap_or_default(),
+            voters_target: self.voters_target.unwrap_or(3),
+            password_cost: PasswordCost {
+                memory_kib: self.password_memory_kib.unwrap_or(cost.memory_kib),
+                passes: self.password_passes.unwrap_or(cost.passes),
+            },
+        };
+        resolved.check(self.insecure.unwrap_or(false))?;
+        Ok(resolved)
+    }
+}
+
+impl Resolved {
+    fn check(&self, insecure: bool) -> Result<(), Failure> {
+        for (flag, address) in [("--peer", self.peer), ("--operator", self.operator)] {
+            if !address.ip().is_loopback() && !insecure {
+                return Err(Failure::usage(format!(
+                    "{flag} {address}: not a loopback address, and this listener is not encrypted: say --insecure if the network is trusted"
+                )));
+            }
+        }
+        for (flag, listens, advertised) in [
+            ("--http-advertise", self.http, &self.http_advertise),
+            ("--peer-advertise", self.peer, &self.peer_advertise),
+        ] {
+            match advertised {
+                Some(text) => host_and_port(flag, text)?,
+                None if listens.ip().is_unspecified() => {
+                    return Err(Failure::usage(format!(
+                        "{flag}: needed, as {listens} is not an address others can reach"
+                    )));
+                }
+                None => {}
+            }
+        }
+        if self.bootstrap && !self.join.is_empty() {
+            return Err(Failure::usage("--bootstrap and --join: only one of them can be meant"));
+        }
+        if self.join.len() > JOIN_ADDRESSES_MAX {
+            return Err(Failure::usage(format!("--join: more than {JOIN_ADDRESSES_MAX} addresses")));
+        }
+        self.join.iter().try_for_each(|address| host_and_port("--join", address))?;
+        // clap checks flags and variables; these may come from the file.
+        within("--voters-target", self.voters_target, 1..=9)?;
+        within("--password-memory-kib", self.password_cost.memory_kib, 8..=1 << 20)?;
+        within("--password-passes", self.password_cost.passes, 1..=100)?;
+        match &self.public_url {
+            Some(url) if !url.starts_with("http://") && !url.starts_with("https://") => {
+                Err(Failure::usage(format!("--public-url {url}: not an http:// or https:// URL")))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn within(flag: &str, value: u32, range: RangeInclusive<u32>) -> Result<(), Failure> {
+    match range.contains(&value) {
+        true => Ok(()),
+        false => Err(Failure::usage(format!("{flag} {value}: not in {}..={}", range.start(), range.end()))),
+    }
+}
+
+/// Refuses what is not `host:port`.
+fn host_and_port(flag: &str, text: &str) -> Result<(), Failure> {
+    let port = text.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port.parse::<u16>());
+    match port {
+        Some(Ok(1..)) => Ok(()),
+        _ => Err(Failure::usage(format!("{flag} {text}: not HOST:PORT"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Settings, Failure> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        Settings::read(file.path())
+    }
+
+    #[test]
+    fn the_file_uses_the_flags_names_and_the_flags_win() {
+        let file = read("data = '/srv/a'\nhttp = '127.0.0.1:1'\nvoters-target = 5\njoin = ['127.0.0.1:2']").unwrap();
+        let flags = Settings { http: Some("127.0.0.1:9".parse().unwrap()), ..Settings::default() };
+        let resolved = flags.over(file).resolve().unwrap();
+        assert_eq!(resolved.http.port(), 9);
+        assert_eq!(resolved.data, Path::new("/srv/a"));
+        assert_eq!(resolved.voters_target, 5);
+        assert_eq!(resolved.join, ["127.0.0.1:2"]);
+    }
+
+    #[test]
+    fn an_unknown_key_is_named() {
+        let error = read("data = 'a'\nvoter-target = 3").unwrap_err();
+        assert_eq!(error.exit, crate::failure::Exit::Usage);
+        assert!(error.message.contains("voter-target"), "{error}");
+        assert!(error.message.contains("line 2"), "{error}");
+    }
+
+    #[test]
+    fn what_does_not_belong_together_names_the_flag() {
+        let settings = |text: &str| read(&format!("data = 'a'\n{text}")).unwrap().resolve();
+        for (text, flag) in [
+            ("peer = '10.0.0.1:4000'", "--peer"),
+            ("operator = '10.0.0.1:4000'", "--operator"),
+            ("http = '0.0.0.0:3000'", "--http-advertise"),
+            ("bootstrap = true\njoin = ['a:1']", "--bootstrap"),
+            ("join = ['nowhere']", "--join"),
+            ("join = ['nowhere:0']", "--join"),
+            ("voters-target = 0", "--voters-target"),
+            ("password-passes = 0", "--password-passes"),
+            ("public-url = 'example.org'", "--public-url"),
+        ] {
+            let error = settings(text).unwrap_err();
+            assert!(error.message.contains(flag), "{text}: {error}");
+        }
+        assert!(settings("peer = '10.0.0.1:4000'\ninsecure = true").is_ok());
+        assert!(Settings::default().resolve().unwrap_err().message.contains("--data"));
+    }
+}

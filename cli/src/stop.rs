@@ -1,0 +1,38 @@
+//! When to stop: a signal, or the end of standard input for a node that a parent watches over.
+
+use std::io::Read;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Resolves at the first SIGINT or SIGTERM.
+pub async fn requested() {
+    let interrupt = signal(SignalKind::interrupt());
+    let terminate = signal(SignalKind::terminate());
+    match (interrupt, terminate) {
+        (Ok(mut interrupt), Ok(mut terminate)) => {
+            tokio::select! {
+                biased;
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+        }
+        // Without handlers the signals end the process at once, which is safe too.
+        _ => std::future::pending().await,
+    }
+}
+
+/// Resolves when standard input ends: the parent closed it, or is gone.
+pub async fn stdin_closed() {
+    let (sender, receiver) = tokio::sync::oneshot::channel::<()>();
+    // A thread of its own, as a blocked read of standard input cannot be cancelled.
+    let watch = std::thread::Builder::new().name("stdin".into()).spawn(move || {
+        let mut sink = [0; 256];
+        let mut stdin = std::io::stdin().lock();
+        while matches!(stdin.read(&mut sink), Ok(1..)) {}
+        drop(sender);
+    });
+    match watch {
+        Ok(_) => drop(receiver.await),
+        Err(_) => std::future::pending().await,
+    }
+}
