@@ -79,8 +79,9 @@ fn not_found(path: &str) -> io::Error {
     io::Error::new(io::ErrorKind::NotFound, format!("no file {path}"))
 }
 
+/// How all paths in a directory begin; the data folder itself is the empty path.
 fn prefix(dir: &str) -> String {
-    format!("{dir}/")
+    if dir.is_empty() { String::new() } else { format!("{dir}/") }
 }
 
 /// What a change meets: it happens, it fails, or power fails with the change done or not.

@@ -152,8 +152,14 @@ impl Engine for RocksEngine {
     }
 
     fn checkpoint(&self, path: &str) -> Result<(), EngineError> {
-        let checkpoint = Checkpoint::new(&self.db).map_err(failed("making a checkpoint"))?;
-        checkpoint.create_checkpoint(self.root.join(path)).map_err(failed("making a checkpoint"))
+        let doing = "making a checkpoint";
+        let path = self.root.join(path);
+        if let Some(parent) = path.parent() {
+            let made = std::fs::create_dir_all(parent);
+            made.map_err(|error| EngineError::Io { doing, reason: error.to_string() })?;
+        }
+        let checkpoint = Checkpoint::new(&self.db).map_err(failed(doing))?;
+        checkpoint.create_checkpoint(path).map_err(failed(doing))
     }
 
     fn delay(&self, _durability: Durability) -> Duration {

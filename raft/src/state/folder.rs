@@ -1,0 +1,135 @@
+//! Where the state's database stands in the data folder, and the position that it holds.
+//!
+//! Installing a snapshot makes a new directory and then replaces one small file that names the directory in use: that is
+//! the moment of the change. Directories that are not named are left over and removed when the folder is opened.
+
+use std::sync::Arc;
+
+use holdfast_ledger::State;
+use openraft::storage::SnapshotMeta as OpenraftMeta;
+
+use super::store::StateStore;
+use crate::damage::{Damage, Fault};
+use crate::disk::{Purpose, SharedDisk};
+use crate::engine::{Change, Engine, EngineError, SharedEngine, TableNumber};
+use crate::format::{self, SnapshotMetaRecord};
+use crate::snapshot::Shelf;
+use crate::types::{LogId, SnapshotMeta, StoredMembership};
+
+const POINTER_FILE: &str = "state-directory";
+const DIRECTORY_PREFIX: &str = "state-";
+
+/// The table of the position; the ledger's tables begin at 1.
+const MARKS: TableNumber = 0;
+const APPLIED: &[u8] = b"applied";
+
+/// What a database of the state holds: everything up to `last_applied`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Mark {
+    pub last_applied: Option<LogId>,
+    pub membership: StoredMembership,
+}
+
+impl Mark {
+    pub fn record(&self) -> SnapshotMetaRecord {
+        let meta: SnapshotMeta =
+            OpenraftMeta { last_log_id: self.last_applied, last_membership: self.membership.clone() };
+        (&meta).into()
+    }
+
+    /// The change that stores it; it travels with the rows that it is about.
+    pub fn change(&self) -> Change {
+        Change::Put { table: MARKS, key: APPLIED.into(), row: format::encode(&self.record()) }
+    }
+}
+
+/// The state as it was found in a data folder.
+pub struct Found {
+    pub engine: SharedEngine,
+    pub directory: String,
+    pub state: State<StateStore>,
+    pub mark: Mark,
+    pub shelf: Arc<Shelf>,
+}
+
+pub fn storage(doing: &'static str) -> impl Fn(std::io::Error) -> Fault {
+    move |error| match error.get_ref().and_then(|inner| inner.downcast_ref::<Fault>()) {
+        Some(fault) => fault.clone(),
+        None => Fault::Storage { doing, reason: error.to_string() },
+    }
+}
+
+pub fn engine_fault(doing: &'static str) -> impl Fn(EngineError) -> Fault {
+    move |error| match error {
+        EngineError::Io { doing: step, reason } => Fault::Storage { doing, reason: format!("{step}: {reason}") },
+        EngineError::Damaged(reason) => Damage::Unreadable { what: "the state".to_string(), reason }.into(),
+    }
+}
+
+/// Opens the state that the folder names, an empty one in a new folder, and removes what is left over. Blocks.
+pub fn find(disk: &SharedDisk, cache_bytes_max: usize) -> Result<Found, Fault> {
+    let doing = "opening the state";
+    let shelf = Arc::new(Shelf::open(disk.clone()).map_err(storage(doing))?);
+    let named = disk.read(POINTER_FILE).map_err(storage(doing))?;
+    let directory = match &named {
+        Some(name) => String::from_utf8_lossy(name).into_owned(),
+        None => format!("{DIRECTORY_PREFIX}0"),
+    };
+    if number(&directory).is_none() {
+        let (what, reason) = (POINTER_FILE.to_string(), format!("it names {directory:?}"));
+        return Err(Damage::Unreadable { what, reason }.into());
+    }
+    if named.is_none() {
+        point(disk, &directory)?;
+    }
+    for name in disk.list("").map_err(storage(doing))? {
+        if name != directory && number(&name).is_some() {
+            disk.remove_dir(&name).map_err(storage(doing))?;
+        }
+    }
+    let engine = disk.open_engine(&directory, Purpose::State).map_err(engine_fault(doing))?;
+    let (state, mark) = load(&engine, cache_bytes_max)?;
+    // What a killed process left in the system's cache counts as durable from here on.
+    engine.sync().map_err(engine_fault("syncing the state"))?;
+    Ok(Found { engine, directory, state, mark, shelf })
+}
+
+fn damaged(reason: impl ToString) -> Fault {
+    Damage::Unreadable { what: "the state".to_string(), reason: reason.to_string() }.into()
+}
+
+/// The position that a database holds.
+pub fn read_mark(engine: &dyn Engine) -> Result<Mark, Fault> {
+    let row = engine.get(MARKS, APPLIED).map_err(engine_fault("reading the state"))?;
+    let Some(row) = row else { return Ok(Mark::default()) };
+    let record: SnapshotMetaRecord = format::decode(&row).map_err(damaged)?;
+    let meta = SnapshotMeta::try_from(record).map_err(damaged)?;
+    Ok(Mark { last_applied: meta.last_log_id, membership: meta.last_membership })
+}
+
+/// Reads the state and its position from a database.
+pub fn load(engine: &SharedEngine, cache_bytes_max: usize) -> Result<(State<StateStore>, Mark), Fault> {
+    let mark = read_mark(&**engine)?;
+    let store = StateStore::new(engine.clone(), cache_bytes_max);
+    let state = State::open(store).map_err(damaged)?;
+    let (applied, entry) = (mark.last_applied.map_or(0, |id| id.index()), state.meta().index);
+    if entry > applied {
+        return Err(damaged(format!("it says that entry {entry} is applied, and that {applied} is the last one")));
+    }
+    Ok((state, mark))
+}
+
+/// Makes `directory` the one in use. Durable when this returns.
+pub fn point(disk: &SharedDisk, directory: &str) -> Result<(), Fault> {
+    disk.replace(POINTER_FILE, directory.as_bytes()).map_err(storage("naming the state's directory"))
+}
+
+/// The directory for the state after the one in `directory`.
+pub fn next_directory(directory: &str) -> String {
+    let number = number(directory).expect("the directory in use was checked when it was opened");
+    format!("{DIRECTORY_PREFIX}{}", number + 1)
+}
+
+fn number(directory: &str) -> Option<u64> {
+    directory.strip_prefix(DIRECTORY_PREFIX)?.parse().ok()
+}

@@ -1,0 +1,194 @@
+//! The state: the ledger's, applied in memory and written behind to its own database.
+//!
+//! [Apply](machine) works on rows in memory above the engine ([store](store)); the [flusher](flush) writes what changed
+//! as one batch, with the position it belongs to, and makes checkpoints of it. The log has every entry that is not yet
+//! flushed, so flushes need no sync of their own; openraft replays what came after the last one.
+//!
+//! What this deliberately does not do: isolate readers from apply. A reader holds a read lock for one page, apply takes
+//! the write lock for one entry.
+
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, RwLock};
+
+use holdfast_ledger::State;
+use openraft_rt::{WatchReceiver as _, WatchSender as _};
+use tokio::sync::{mpsc, oneshot};
+
+use self::flush::{Flusher, FlusherOp, QUEUE_OPS_MAX};
+use crate::damage::{Fatal, Fault};
+use crate::disk::SharedDisk;
+use crate::log_store::DurableEnd;
+use crate::runtime::{self, WatchReceiver, WatchSender, watch_channel};
+use crate::snapshot::{Manifest, Shelf, SnapshotReceiver};
+use crate::types::{LogId, StoredMembership, TypeConfig};
+
+mod cache;
+mod flush;
+mod folder;
+mod machine;
+mod overlay;
+mod store;
+
+pub use machine::{SnapshotBuilder, StateMachine};
+pub use store::StateStore;
+
+/// openraft's handle to a running node, over this state.
+pub type Raft = openraft::Raft<TypeConfig, StateMachine>;
+
+/// How much memory the state may take, and how often it is flushed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StateSettings {
+    /// Rows changed since the last flush, in bytes; apply waits when they are more. As much again may be on its way.
+    pub overlay_bytes_max: usize,
+    /// Unchanged rows kept in memory, in bytes.
+    pub cache_bytes_max: usize,
+    /// What changed is flushed at least this often, in milliseconds.
+    pub flush_interval_ms: u64,
+}
+
+impl Default for StateSettings {
+    fn default() -> StateSettings {
+        StateSettings { overlay_bytes_max: 64 << 20, cache_bytes_max: 64 << 20, flush_interval_ms: 1_000 }
+    }
+}
+
+/// The state and its position, behind one lock: they change together.
+struct Held {
+    state: State<StateStore>,
+    last_applied: Option<LogId>,
+    membership: StoredMembership,
+    /// The position that the engine has.
+    flushed: Option<LogId>,
+}
+
+struct Shared {
+    held: RwLock<Held>,
+    settings: StateSettings,
+    fatal: Fatal,
+    shelf: Arc<Shelf>,
+    durable_end: DurableEnd,
+    applied: WatchSender<u64>,
+    applied_seen: WatchReceiver<u64>,
+    /// Counts flushes; whoever waits for room waits for it to change.
+    flushes: WatchSender<u64>,
+    flusher: mpsc::Sender<FlusherOp>,
+}
+
+impl Shared {
+    fn read<T>(&self, query: impl FnOnce(&Held) -> T) -> T {
+        query(&self.held.read().expect("a panic of apply is caught before it reaches the lock"))
+    }
+
+    fn write<T>(&self, change: impl FnOnce(&mut Held) -> T) -> T {
+        change(&mut self.held.write().expect("a panic of apply is caught before it reaches the lock"))
+    }
+
+    /// Everything up to `id` is durable: the log may forget it.
+    fn raise_durable_end(&self, id: Option<LogId>) {
+        self.durable_end.fetch_max(id.map_or(0, |id| id.index() + 1), Ordering::AcqRel);
+    }
+
+    fn publish_applied(&self, id: Option<LogId>) {
+        let index = id.map_or(0, |id| id.index());
+        self.applied.send_if_modified(|applied| std::mem::replace(applied, index) != index);
+    }
+}
+
+/// What the node reads of the state. Clones are of the same state.
+#[derive(Clone)]
+pub struct StateHandle {
+    shared: Arc<Shared>,
+}
+
+impl StateHandle {
+    /// Runs `query` on one consistent state. Apply waits for it, so it is to be short: one page. It may read the disk.
+    pub fn with_state<T>(&self, query: impl FnOnce(&State<StateStore>) -> T) -> T {
+        self.shared.read(|held| query(&held.state))
+    }
+
+    /// The index of the last entry applied; 0 before the first.
+    pub fn applied_index(&self) -> u64 {
+        *self.shared.applied_seen.borrow_watched()
+    }
+
+    /// Follows [`applied_index`](StateHandle::applied_index).
+    pub fn applied(&self) -> WatchReceiver<u64> {
+        self.shared.applied_seen.clone()
+    }
+
+    pub fn applied_log_id(&self) -> Option<LogId> {
+        self.shared.read(|held| held.last_applied)
+    }
+
+    /// The last membership applied.
+    pub fn membership(&self) -> StoredMembership {
+        self.shared.read(|held| held.membership.clone())
+    }
+
+    /// Begins to receive a snapshot; see [`Shelf::receive`] for what is refused.
+    pub async fn receive_snapshot(&self, manifest: Manifest) -> io::Result<SnapshotReceiver> {
+        let shelf = self.shared.shelf.clone();
+        runtime::blocking(move || shelf.receive(manifest)).await
+    }
+
+    /// See [`Engine::released`](crate::engine::Engine::released).
+    pub(crate) fn released(&self) -> Option<WatchReceiver<()>> {
+        self.shared.read(|held| held.state.store().released())
+    }
+
+    /// Flushes what changed, makes it durable, and ends the flusher.
+    pub async fn close(&self) -> io::Result<()> {
+        let (done, result) = oneshot::channel();
+        self.shared.flusher.send(FlusherOp::Close { done }).await.map_err(|_| closed())?;
+        result.await.map_err(|_| closed())?
+    }
+}
+
+fn closed() -> io::Error {
+    io::Error::new(io::ErrorKind::BrokenPipe, "the state is closed")
+}
+
+/// Opens the state in `disk` and starts its flusher, which flushes nothing that the log has not synced (`synced_end`).
+///
+/// `durable_end` is raised to what is durable here, now and later.
+pub async fn open(
+    disk: SharedDisk,
+    settings: StateSettings,
+    fatal: Fatal,
+    synced_end: WatchReceiver<u64>,
+    durable_end: DurableEnd,
+) -> Result<(StateMachine, StateHandle), Fault> {
+    let (opened, cache_bytes_max) = (disk.clone(), settings.cache_bytes_max);
+    let found = runtime::blocking(move || folder::find(&opened, cache_bytes_max)).await?;
+    let shelf = found.shelf.clone();
+    let (applied, applied_seen) = watch_channel(found.mark.last_applied.map_or(0, |id| id.index()));
+    let (flusher, ops) = mpsc::channel(QUEUE_OPS_MAX);
+    let held = Held {
+        state: found.state,
+        flushed: found.mark.last_applied,
+        last_applied: found.mark.last_applied,
+        membership: found.mark.membership,
+    };
+    let shared = Arc::new(Shared {
+        held: RwLock::new(held),
+        settings,
+        fatal,
+        shelf,
+        durable_end,
+        applied,
+        applied_seen,
+        flushes: watch_channel(0).0,
+        flusher,
+    });
+    shared.raise_durable_end(found.mark.last_applied);
+    let work = Flusher::new(Arc::downgrade(&shared), disk, found.engine, found.directory, synced_end);
+    runtime::dedicated("state-flusher", work.run(ops))
+        .map_err(|error| Fault::Storage { doing: "starting the state's flusher", reason: error.to_string() })?;
+    Ok((StateMachine::new(shared.clone()), StateHandle { shared }))
+}
+
+/// A durable end that nothing holds back, for a log without a state.
+pub fn unbounded_durable_end() -> DurableEnd {
+    Arc::new(AtomicU64::new(u64::MAX))
+}

@@ -1,0 +1,74 @@
+//! All that a node stores, opened from its data folder: the log, the state, and the latch for their faults.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use openraft_rt::WatchReceiver as _;
+
+use crate::damage::{Fatal, Fault};
+use crate::disk::SharedDisk;
+use crate::log_store::LogStore;
+use crate::state::{self, StateHandle, StateMachine, StateSettings};
+
+/// How much memory storage may take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StorageSettings {
+    /// Log entries kept in memory, in bytes.
+    pub recent_bytes_max: usize,
+    pub state: StateSettings,
+}
+
+impl Default for StorageSettings {
+    fn default() -> StorageSettings {
+        StorageSettings { recent_bytes_max: 64 << 20, state: StateSettings::default() }
+    }
+}
+
+/// A node's log and state, open. `log` and `machine` are for openraft, `state` is for whoever reads.
+pub struct Storage {
+    pub log: LogStore,
+    pub machine: StateMachine,
+    pub state: StateHandle,
+    pub fatal: Fatal,
+}
+
+impl Storage {
+    /// Opens what is in `disk`, or begins anew in an empty folder. Must be called inside the runtime.
+    ///
+    /// An error is a fault of the disk, or [`Damage`](crate::damage::Damage): then this node must not vote.
+    pub async fn open(disk: SharedDisk, settings: StorageSettings) -> Result<Storage, Fault> {
+        let fatal = Fatal::default();
+        let durable_end = Arc::new(AtomicU64::new(0));
+        let log = LogStore::open(disk.clone(), fatal.clone(), durable_end.clone(), settings.recent_bytes_max).await?;
+        let (machine, state) = state::open(disk, settings.state, fatal.clone(), log.synced_end(), durable_end).await?;
+        Ok(Storage { log, machine, state, fatal })
+    }
+
+    /// What closes the storage after openraft has been shut down; taken before `log` and `machine` are given away.
+    pub fn closing(&self) -> Closing {
+        Closing { log: self.log.clone(), state: self.state.clone() }
+    }
+}
+
+/// Closes a storage in the right order.
+pub struct Closing {
+    log: LogStore,
+    state: StateHandle,
+}
+
+impl Closing {
+    /// Flushes the state, ends both writers, and waits until the databases can be opened again. Every other handle to this
+    /// storage must have been dropped or be on its way to be: the wait is for them.
+    pub async fn close(self) -> std::io::Result<()> {
+        let Closing { log, state } = self;
+        let flushed = state.close().await;
+        let written = log.close().await;
+        let released = [log.released(), state.released()];
+        drop((log, state));
+        for mut released in released.into_iter().flatten() {
+            // Ends with an error when the sender goes, which is what is waited for.
+            while released.changed().await.is_ok() {}
+        }
+        flushed.and(written)
+    }
+}
