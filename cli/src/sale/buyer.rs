@@ -51,17 +51,10 @@ impl Buyer {
 
     /// Tries to buy what `offer` shows, at the price it shows.
     pub async fn buy(&mut self, offer: &Offer, tally: &Tally) -> Result<Attempt, Failure> {
-        let attempt = match self.lock(offer, tally).await? {
-            Ok(order) => self.pay(offer, &order, tally).await?,
-            Err(attempt) => attempt,
-        };
-        Tally::count(match &attempt {
-            Attempt::Bought(_) => &tally.bought,
-            Attempt::Lost => &tally.lost,
-            Attempt::PriceChanged => &tally.price_changed,
-            Attempt::Unpaid { .. } => &tally.unpaid,
-        });
-        Ok(attempt)
+        match self.lock(offer, tally).await? {
+            Ok(order) => self.pay(offer, &order, tally).await,
+            Err(attempt) => Ok(attempt),
+        }
     }
 
     /// Locks the ticket at the price seen.
@@ -75,13 +68,20 @@ impl Buyer {
         match (reply.status, reply.code()) {
             (201, _) => OrderView::parse(&reply.body).map(Ok),
             // Sold, locked by somebody else, or no longer on sale: for him it is the same.
-            (400, "ticket_reserved" | "ticket_sold" | "ticket_withdrawn") => Ok(Err(Attempt::Lost)),
-            (409, "price_changed") => Ok(Err(Attempt::PriceChanged)),
+            (400, "ticket_reserved" | "ticket_sold" | "ticket_withdrawn") => {
+                Tally::count(&tally.lost);
+                Ok(Err(Attempt::Lost))
+            }
+            (409, "price_changed") => {
+                Tally::count(&tally.price_changed);
+                Ok(Err(Attempt::PriceChanged))
+            }
             _ => Err(Failure::failed(format!("order of {}: {} {}", offer.ticket, reply.status, reply.complaint()))),
         }
     }
 
-    async fn pay(&mut self, offer: &Offer, order: &OrderView, tally: &Tally) -> Result<Attempt, Failure> {
+    /// Pays for the locked order.
+    pub async fn pay(&mut self, offer: &Offer, order: &OrderView, tally: &Tally) -> Result<Attempt, Failure> {
         let body = json!({ "token": "tok_visa", "orderId": order.id });
         let (key, node) = self.next();
         let mut reply = self.client.send(Ask::post("/api/payments", body).key(key).by(&self.account).at(node)).await?;
@@ -93,14 +93,20 @@ impl Buyer {
             reply = self.wait_for_payment(&payment, node).await?;
         }
         match reply.status {
-            200 | 201 => Ok(Attempt::Bought(Purchase {
-                ticket: offer.ticket.clone(),
-                order: order.id.clone(),
-                payment,
-                seen_minor: offer.price_minor,
-                locked_minor: order.total_minor(),
-            })),
-            400..500 => Ok(Attempt::Unpaid { code: reply.code().to_string() }),
+            200 | 201 => {
+                Tally::count(&tally.bought);
+                Ok(Attempt::Bought(Purchase {
+                    ticket: offer.ticket.clone(),
+                    order: order.id.clone(),
+                    payment,
+                    seen_minor: offer.price_minor,
+                    locked_minor: order.total_minor(),
+                }))
+            }
+            400..500 => {
+                Tally::count(&tally.unpaid);
+                Ok(Attempt::Unpaid { code: reply.code().to_string() })
+            }
             _ => Err(Failure::failed(format!("payment of {}: {} {}", order.id, reply.status, reply.complaint()))),
         }
     }
