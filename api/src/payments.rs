@@ -17,7 +17,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::time::Duration;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::app::App;
 use crate::body::JsonBody;
@@ -193,7 +193,8 @@ async fn wait_for_decision(app: &App, id: PaymentId, begun_at: u64) -> Result<Re
             Decision::Open => {}
         }
         index = seen.index;
-        if timeout_at(deadline, app.node.applied_beyond(index)).await.is_err() {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if timeout(left, app.node.applied_beyond(index)).await.is_err() {
             return Ok(undecided(&PaymentView::new(id, &payment, &order), id, seen.index));
         }
         sleep(LOOK_AGAIN).await;
