@@ -25,15 +25,6 @@ struct Emitted {
 }
 
 impl<S: Write> Entry<'_, S> {
-    pub fn user(&self, id: UserId) -> Result<Option<User>, StoreError> {
-        self.state.row(Table::Users, id.as_bytes())
-    }
-
-    /// A user whom another row names.
-    pub fn user_required(&self, id: UserId) -> Result<User, StoreError> {
-        self.state.row_required(Table::Users, id.as_bytes())
-    }
-
     pub fn ticket(&self, id: TicketId) -> Result<Option<Ticket>, StoreError> {
         self.state.row(Table::Tickets, id.as_bytes())
     }
@@ -59,13 +50,13 @@ impl<S: Write> Entry<'_, S> {
     /// Writes a new ticket.
     pub fn create_ticket(&mut self, id: TicketId, ticket: &Ticket) -> Result<(), StoreError> {
         self.state.insert(Table::Tickets, id.as_bytes(), ticket)?;
-        self.state.insert(Table::TicketsBySeller, &keys::pair(ticket.seller.0, id.0), &())?;
-        self.state.insert(Table::TicketsAvailable, id.as_bytes(), &())?;
+        self.state.mark(Table::TicketsBySeller, &keys::pair(ticket.seller.0, id.0))?;
+        self.state.mark(Table::TicketsAvailable, id.as_bytes())?;
         if let Some(external_id) = &ticket.external_id {
             self.state.insert(Table::TicketsByExternalId, &keys::text(ticket.seller.0, external_id), &id)?;
         }
         for word in ticket_words(&ticket.title, &ticket.details) {
-            self.state.insert(Table::TicketsByWord, &keys::word(&word, id.0), &())?;
+            self.state.mark(Table::TicketsByWord, &keys::word(&word, id.0))?;
         }
         self.meta().tickets += 1;
         self.emit(ticket_event(EventType::TicketCreated, id, ticket), None)
@@ -84,15 +75,15 @@ impl<S: Write> Entry<'_, S> {
         ticket.version += 1;
         change(ticket);
         match (was_available, is_available(ticket)) {
-            (true, false) => self.state.remove(Table::TicketsAvailable, id.as_bytes())?,
-            (false, true) => self.state.insert(Table::TicketsAvailable, id.as_bytes(), &())?,
+            (true, false) => self.state.unmark(Table::TicketsAvailable, id.as_bytes())?,
+            (false, true) => self.state.mark(Table::TicketsAvailable, id.as_bytes())?,
             _ => {}
         }
         assert!(was_listed || !is_listed(ticket), "a sold or withdrawn ticket does not come back on sale");
         assert!(is_sold(ticket) || !was_sold, "a sold ticket stays sold");
         if was_listed && !is_listed(ticket) {
             for word in ticket_words(&ticket.title, &ticket.details) {
-                self.state.remove(Table::TicketsByWord, &keys::word(&word, id.0))?;
+                self.state.unmark(Table::TicketsByWord, &keys::word(&word, id.0))?;
             }
         }
         let (sold, withdrawn) = (is_sold(ticket) && !was_sold, ticket.withdrawn && !was_withdrawn);
@@ -114,10 +105,10 @@ impl<S: Write> Entry<'_, S> {
         self.update_ticket(id, ticket, None, change)?;
         let words = ticket_words(&ticket.title, &ticket.details);
         for word in words_before.iter().filter(|word| !words.contains(word)) {
-            self.state.remove(Table::TicketsByWord, &keys::word(word, id.0))?;
+            self.state.unmark(Table::TicketsByWord, &keys::word(word, id.0))?;
         }
         for word in words.iter().filter(|word| !words_before.contains(word)) {
-            self.state.insert(Table::TicketsByWord, &keys::word(word, id.0), &())?;
+            self.state.mark(Table::TicketsByWord, &keys::word(word, id.0))?;
         }
         Ok(())
     }
@@ -126,8 +117,8 @@ impl<S: Write> Entry<'_, S> {
     pub fn create_order(&mut self, id: OrderId, order: &Order) -> Result<(), StoreError> {
         assert!(order.status.holds_tickets(), "an order begins with a live lock");
         self.state.insert(Table::Orders, id.as_bytes(), order)?;
-        self.state.insert(Table::OrdersByUser, &keys::pair(order.user.0, id.0), &())?;
-        self.state.insert(Table::LocksByUser, &keys::pair(order.user.0, id.0), &())?;
+        self.state.mark(Table::OrdersByUser, &keys::pair(order.user.0, id.0))?;
+        self.state.mark(Table::LocksByUser, &keys::pair(order.user.0, id.0))?;
         self.insert_deadline(order.deadline_ms, id)?;
         self.meta().orders += 1;
         self.meta().orders_live += 1;
@@ -150,7 +141,7 @@ impl<S: Write> Entry<'_, S> {
         assert!(was.holds_tickets() || !holds, "a lock that ended does not come back");
         assert!(was != OrderStatus::Complete, "a complete order stays as it is");
         if was.holds_tickets() && !holds {
-            self.state.remove(Table::LocksByUser, &keys::pair(order.user.0, id.0))?;
+            self.state.unmark(Table::LocksByUser, &keys::pair(order.user.0, id.0))?;
             self.meta().orders_live -= 1;
             self.meta().locks_live -= order.lines.len() as u64;
         }
@@ -158,7 +149,7 @@ impl<S: Write> Entry<'_, S> {
             if holds {
                 self.insert_deadline(order.deadline_ms, id)?;
             }
-            self.remove_deadline(was_deadline_ms, id)?;
+            self.state.unmark(Table::Deadlines, &keys::deadline(was_deadline_ms, id.0))?;
         }
         self.meta().orders_complete += u64::from(order.status == OrderStatus::Complete);
         self.state.put(Table::Orders, id.as_bytes(), order)?;
@@ -166,22 +157,17 @@ impl<S: Write> Entry<'_, S> {
     }
 
     fn insert_deadline(&mut self, deadline_ms: u64, order: OrderId) -> Result<(), StoreError> {
-        self.state.insert(Table::Deadlines, &keys::deadline(deadline_ms, order.0), &())?;
+        self.state.mark(Table::Deadlines, &keys::deadline(deadline_ms, order.0))?;
         let front = &mut self.state.fronts.deadline_ms;
         *front = Some(front.map_or(deadline_ms, |first_ms| first_ms.min(deadline_ms)));
         Ok(())
-    }
-
-    fn remove_deadline(&mut self, deadline_ms: u64, order: OrderId) -> Result<(), StoreError> {
-        self.state.remove(Table::Deadlines, &keys::deadline(deadline_ms, order.0))?;
-        if self.state.fronts.deadline_ms == Some(deadline_ms) { self.state.read_deadline_front() } else { Ok(()) }
     }
 
     /// Writes a new payment, for which the payments service has something to do.
     pub fn create_payment(&mut self, id: PaymentId, payment: &Payment) -> Result<(), StoreError> {
         assert!(payment.next.is_some(), "a payment begins with something to do");
         self.state.insert(Table::Payments, id.as_bytes(), payment)?;
-        self.state.insert(Table::PaymentsOpen, id.as_bytes(), &())?;
+        self.state.mark(Table::PaymentsOpen, id.as_bytes())?;
         self.meta().payments_open += 1;
         self.emit(payment_event(EventType::PaymentRequested, id, payment), Some(payment.order))
     }
@@ -202,11 +188,11 @@ impl<S: Write> Entry<'_, S> {
         }
         match (was_open, payment.next.is_some()) {
             (true, false) => {
-                self.state.remove(Table::PaymentsOpen, id.as_bytes())?;
+                self.state.unmark(Table::PaymentsOpen, id.as_bytes())?;
                 self.meta().payments_open -= 1;
             }
             (false, true) => {
-                self.state.insert(Table::PaymentsOpen, id.as_bytes(), &())?;
+                self.state.mark(Table::PaymentsOpen, id.as_bytes())?;
                 self.meta().payments_open += 1;
             }
             _ => {}
@@ -217,7 +203,7 @@ impl<S: Write> Entry<'_, S> {
 
     /// Writes a new user.
     pub fn create_user(&mut self, id: UserId, user: &User) -> Result<(), StoreError> {
-        self.state.insert(Table::Users, id.as_bytes(), user)?;
+        self.put_user(id, user);
         self.meta().users += 1;
         self.emit(user_event(EventType::UserCreated, id, user), None)
     }
@@ -232,13 +218,8 @@ impl<S: Write> Entry<'_, S> {
     ) -> Result<(), StoreError> {
         user.version += 1;
         change(user);
-        self.put_user(id, user)?;
+        self.put_user(id, user);
         self.emit(user_event(event_type, id, user), None)
-    }
-
-    /// Writes a user's counters.
-    pub fn put_user(&mut self, id: UserId, user: &User) -> Result<(), StoreError> {
-        self.state.put(Table::Users, id.as_bytes(), user)
     }
 
     /// The original's event beside `order:cancelled`: it repeats the order's version, and is no change of its own.

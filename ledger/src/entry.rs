@@ -3,12 +3,15 @@
 //! What is authenticated at the door may be out of date here, so the actor is checked against the state once more: a ban or
 //! a sign-out that came first counts. Then the idempotency key, then the command.
 
+use std::collections::BTreeMap;
+
 use crate::command::{Actor, Service, Submitted};
 use crate::commands;
 use crate::entities::{Roles, SignedIn, User};
 use crate::id::{Id, UserId};
 use crate::keys;
 use crate::outcome::{Outcome, Refusal, Reply, Settled};
+use crate::rows::damaged;
 use crate::state::{Meta, State};
 use crate::store::{StoreError, Write};
 use crate::tables::Table;
@@ -100,17 +103,48 @@ pub(crate) struct Entry<'a, S> {
     pub state: &'a mut State<S>,
     event_seq_before: u64,
     ids_minted: u32,
+    /// The users that this entry has read, and whether their rows are to be written: one user's row changes several times in
+    /// a command, and an entry often carries many commands about one seller.
+    users: BTreeMap<UserId, (User, bool)>,
 }
 
 impl<'a, S: Write> Entry<'a, S> {
     pub fn new(state: &'a mut State<S>) -> Entry<'a, S> {
         let event_seq_before = state.meta.event_seq;
-        Entry { state, event_seq_before, ids_minted: 0 }
+        Entry { state, event_seq_before, ids_minted: 0, users: BTreeMap::new() }
     }
 
-    /// Events emitted so far.
-    pub fn events(&self) -> u32 {
-        (self.state.meta.event_seq - self.event_seq_before) as u32
+    /// Ends the entry: sweeps, writes the users that changed and the meta row. Answers how many events there were.
+    pub fn finish(mut self) -> Result<u32, StoreError> {
+        self.sweep()?;
+        for (id, (user, changed)) in &self.users {
+            if *changed {
+                self.state.put(Table::Users, id.as_bytes(), user)?;
+            }
+        }
+        self.state.write_meta()?;
+        Ok((self.state.meta.event_seq - self.event_seq_before) as u32)
+    }
+
+    pub fn user(&mut self, id: UserId) -> Result<Option<User>, StoreError> {
+        if let Some((user, _)) = self.users.get(&id) {
+            return Ok(Some(user.clone()));
+        }
+        let user: Option<User> = self.state.row(Table::Users, id.as_bytes())?;
+        if let Some(user) = &user {
+            self.users.insert(id, (user.clone(), false));
+        }
+        Ok(user)
+    }
+
+    /// A user whom another row names.
+    pub fn user_required(&mut self, id: UserId) -> Result<User, StoreError> {
+        self.user(id)?.ok_or_else(|| damaged(Table::Users, id.as_bytes(), "missing"))
+    }
+
+    /// Changes a user's counters, or a part of him that `update_user` has raised the version for.
+    pub fn put_user(&mut self, id: UserId, user: &User) {
+        self.users.insert(id, (user.clone(), true));
     }
 
     pub fn meta(&mut self) -> &mut Meta {

@@ -70,24 +70,25 @@ impl<S: Write> Entry<'_, S> {
         let record = IdempotencyRecord { request_hash: key.request_hash, settled: settled.clone(), index, recorded_ms };
         let row_key = keys::text(user.0, &key.key);
         self.state.insert(Table::Idempotency, &row_key, &record)?;
-        self.state.insert(Table::IdempotencyByAge, &keys::aged(recorded_ms, &row_key), &())?;
+        self.state.mark(Table::IdempotencyByAge, &keys::aged(recorded_ms, &row_key))?;
         self.state.fronts.idempotency_ms.get_or_insert(recorded_ms);
         self.meta().idempotency_records += 1;
         let mut account = self.user_required(user)?;
         account.idempotency_records += 1;
-        self.state.put(Table::Users, user.as_bytes(), &account)
+        self.put_user(user, &account);
+        Ok(())
     }
 
     /// Drops one record.
     fn forget(&mut self, row_key: &[u8], recorded_ms: u64) -> Result<(), StoreError> {
         self.state.remove(Table::Idempotency, row_key)?;
-        self.state.remove(Table::IdempotencyByAge, &keys::aged(recorded_ms, row_key))?;
+        self.state.unmark(Table::IdempotencyByAge, &keys::aged(recorded_ms, row_key))?;
         self.meta().idempotency_records -= 1;
         let user = keys::id_at(row_key, 0).ok_or_else(|| damaged(Table::Idempotency, row_key, "short key"))?;
         let mut account = self.user_required(UserId(user))?;
         account.idempotency_records -= 1;
-        self.state.put(Table::Users, user.as_bytes(), &account)?;
-        self.state.read_idempotency_front()
+        self.put_user(UserId(user), &account);
+        Ok(())
     }
 
     /// Drops what is too old, oldest first, at most `max` records.
@@ -106,10 +107,8 @@ impl<S: Write> Entry<'_, S> {
                 let recorded_ms = recorded_ms.ok_or_else(|| damaged(Table::IdempotencyByAge, key, "short key"))?;
                 self.forget(&key[8..], recorded_ms)?;
             }
-            if due.is_empty() {
-                return Ok(());
-            }
             left -= due.len();
+            self.state.read_idempotency_front()?;
         }
         Ok(())
     }

@@ -15,7 +15,7 @@ use crate::store::{Order as Direction, Read, StoreError, Write};
 use crate::tables::Table;
 
 impl<S: Read> State<S> {
-    /// Whether some lock has run out and is not reclaimed yet.
+    /// Whether some lock may have run out that is not reclaimed yet. Exact after an entry, since its sweep looks.
     pub(crate) fn lock_is_due(&self) -> bool {
         self.fronts.deadline_ms.is_some_and(|deadline_ms| deadline_ms <= self.meta.now_ms)
     }
@@ -36,7 +36,7 @@ impl<S: Write> Entry<'_, S> {
         if reason == CancelReason::Expired {
             count_expiry(&mut user, order, &self.state.meta.policy);
         }
-        self.put_user(order.user, &user)?;
+        self.put_user(order.user, &user);
         for line in &order.lines {
             let mut ticket = self.ticket_required(line.ticket)?;
             assert_eq!(ticket.holding, Holding::Locked { order: id }, "a live order holds its tickets");
@@ -56,7 +56,7 @@ impl<S: Write> Entry<'_, S> {
             user.locks_live -= order.lines.len() as u32;
         }
         user.expiries_in_row = 0;
-        self.put_user(order.user, &user)?;
+        self.put_user(order.user, &user);
         for line in &order.lines {
             let mut ticket = self.ticket_required(line.ticket)?;
             assert_eq!(ticket.holding, expected, "a ticket is sold once, to whoever holds it");
@@ -124,7 +124,7 @@ impl<S: Write> Entry<'_, S> {
         Ok(())
     }
 
-    fn locks_of(&self, user: UserId) -> Result<Vec<OrderId>, StoreError> {
+    fn locks_of(&mut self, user: UserId) -> Result<Vec<OrderId>, StoreError> {
         let locks_live = self.user(user)?.map_or(0, |user| user.locks_live);
         if locks_live == 0 {
             return Ok(Vec::new());
@@ -145,7 +145,7 @@ impl<S: Write> Entry<'_, S> {
             let mut order = self.order_required(id)?;
             self.cancel_order(id, &mut order, CancelReason::Expired)?;
         }
-        Ok(())
+        self.state.read_deadline_front()
     }
 }
 

@@ -31,13 +31,18 @@ impl Currency {
 
     /// How many decimals an amount of this currency is written with.
     pub fn decimals(&self) -> u8 {
-        if NO_DECIMALS.split(' ').any(|code| code == self.code()) {
+        if is_listed(NO_DECIMALS, &self.0) {
             0
-        } else if THREE_DECIMALS.split(' ').any(|code| code == self.code()) {
+        } else if is_listed(THREE_DECIMALS, &self.0) {
             3
         } else {
             2
         }
+    }
+
+    fn from_code(code: [u8; 3]) -> Option<Currency> {
+        let known = [TWO_DECIMALS, NO_DECIMALS, THREE_DECIMALS].iter().any(|list| is_listed(list, &code));
+        known.then_some(Currency(code))
     }
 
     pub fn code(&self) -> &str {
@@ -50,18 +55,16 @@ impl Currency {
     }
 }
 
+/// Whether a list of codes, each followed by one blank, has this one. Every stored row with a price is decoded through here.
+fn is_listed(list: &str, code: &[u8; 3]) -> bool {
+    list.as_bytes().chunks(code.len() + 1).any(|entry| entry.starts_with(code))
+}
+
 impl FromStr for Currency {
     type Err = MoneyError;
 
     fn from_str(text: &str) -> Result<Currency, MoneyError> {
-        let known = [TWO_DECIMALS, NO_DECIMALS, THREE_DECIMALS]
-            .iter()
-            .flat_map(|list| list.split_ascii_whitespace())
-            .any(|code| code == text);
-        match <[u8; 3]>::try_from(text.as_bytes()) {
-            Ok(code) if known => Ok(Currency(code)),
-            _ => Err(MoneyError::UnknownCurrency),
-        }
+        <[u8; 3]>::try_from(text.as_bytes()).ok().and_then(Currency::from_code).ok_or(MoneyError::UnknownCurrency)
     }
 }
 
@@ -89,10 +92,7 @@ impl<'de> Deserialize<'de> for Currency {
             String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
         } else {
             let code = <[u8; 3]>::deserialize(deserializer)?;
-            std::str::from_utf8(&code)
-                .ok()
-                .and_then(|code| code.parse().ok())
-                .ok_or_else(|| de::Error::custom("no currency"))
+            Currency::from_code(code).ok_or_else(|| de::Error::custom("no currency"))
         }
     }
 }

@@ -57,14 +57,15 @@ pub struct State<S> {
     pub(crate) scratch: Vec<u8>,
 }
 
-/// The times at the front of what runs out, kept beside the store so that an entry which has nothing to sweep reads nothing.
+/// Nothing runs out before these times. They are kept beside the store, so that an entry which has nothing to sweep reads
+/// nothing, and read anew when ledger time reaches them: what was first may have ended in another way meanwhile.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Fronts {
-    /// When the next lock runs out.
+    /// Of live locks.
     pub deadline_ms: Option<u64>,
-    /// When the oldest idempotency record was written.
+    /// When idempotency records were written.
     pub idempotency_ms: Option<u64>,
-    /// When the first event still kept was emitted.
+    /// When the events still kept were emitted.
     pub outbox_ms: Option<u64>,
 }
 
@@ -103,7 +104,8 @@ impl<S: Read> State<S> {
         self.meta.rows_hash.wrapping_add(row_hash(Table::Meta, &[], &codec::encode(&meta)))
     }
 
-    /// When the next lock runs out, ledger time in milliseconds: then the leader proposes a `Tick`.
+    /// No lock runs out before this, ledger time in milliseconds: then the leader proposes a `Tick`. Never late; early where
+    /// the lock that was next has ended in another way.
     pub fn next_deadline_ms(&self) -> Option<u64> {
         self.fronts.deadline_ms
     }
@@ -128,9 +130,7 @@ impl<S: Write> State<S> {
         for submitted in &batch.commands {
             outcomes.push(if fits { entry.decide(submitted)? } else { entry.refused(Refusal::EntryTooLarge) });
         }
-        entry.sweep()?;
-        let events = entry.events();
-        self.write_meta()?;
+        let events = entry.finish()?;
         Ok(Applied { index, time_ms: self.meta.now_ms, outcomes, events })
     }
 }

@@ -21,7 +21,10 @@ use crate::wording::{check_details, check_title, price_minor};
 pub(super) fn run_one<S: Write>(entry: &mut Entry<S>, caller: &Caller, new: &NewTicket) -> Decided {
     let seller = caller.seller()?;
     let (ticket, created) = create(entry, seller, new)?;
-    let version = if created { 0 } else { entry.ticket_required(ticket)?.version };
+    let version = match created {
+        true => 0,
+        false => entry.ticket_seen(ticket)?.ok_or(Refusal::TicketNotFound { ticket })?.version,
+    };
     Ok(Reply::Ticket { ticket, version })
 }
 

@@ -48,7 +48,7 @@ fn check_list(wanted: &[Wanted]) -> Result<(), Refusal> {
 
 /// `seller_checked`: the seller last found in good standing, since an order's tickets often have one.
 fn check_lockable<S: Write>(
-    entry: &Entry<S>,
+    entry: &mut Entry<S>,
     user: UserId,
     id: TicketId,
     ticket: &Ticket,
@@ -114,7 +114,7 @@ fn check_seen(wanted: &Wanted, ticket: &Ticket) -> Result<(), Refusal> {
     })
 }
 
-fn check_limits<S: Write>(entry: &Entry<S>, user: UserId, tickets: u32) -> Result<(), Stop> {
+fn check_limits<S: Write>(entry: &mut Entry<S>, user: UserId, tickets: u32) -> Result<(), Stop> {
     let user = entry.user_required(user)?;
     let policy = &entry.state.meta.policy;
     if user.locks_live + tickets > policy.locks_per_user_max {
@@ -161,6 +161,6 @@ fn lock<S: Write>(entry: &mut Entry<S>, user: UserId, tickets: Vec<(TicketId, Ti
     }
     let mut buyer = entry.user_required(user)?;
     buyer.locks_live += order.lines.len() as u32;
-    entry.put_user(user, &buyer)?;
+    entry.put_user(user, &buyer);
     Ok(Reply::Order { order: id, version: 0 })
 }

@@ -19,6 +19,6 @@ pub(super) fn run<S: Write>(entry: &mut Entry<S>, id: UserId, epoch: u32) -> Dec
         return Err(Refusal::NotSignedIn.into());
     }
     let session = entry.open_session(id, &mut user)?;
-    entry.put_user(id, &user)?;
+    entry.put_user(id, &user);
     Ok(Reply::SignedIn { user: id, session, epoch })
 }

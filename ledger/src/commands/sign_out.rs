@@ -18,6 +18,6 @@ pub(super) fn run<S: Write>(entry: &mut Entry<S>, caller: &Caller, session: Sess
     }
     let mut user = entry.user_required(id)?;
     entry.close_session(&key, &mut user)?;
-    entry.put_user(id, &user)?;
+    entry.put_user(id, &user);
     Ok(Reply::Done)
 }
