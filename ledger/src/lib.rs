@@ -25,6 +25,8 @@ mod entry;
 mod idempotency;
 mod keys;
 mod leases;
+#[cfg(test)]
+mod market;
 mod rows;
 mod sessions;
 mod sweep;

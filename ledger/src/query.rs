@@ -25,6 +25,9 @@ use crate::store::{Order as Direction, Read, StoreError, prefix_end};
 use crate::tables::Table;
 use crate::words::{ticket_words, words};
 
+#[cfg(test)]
+mod tests;
+
 /// Index rows read at once.
 const SCAN_CHUNK_MIN: usize = 32;
 

@@ -10,6 +10,9 @@ use crate::state::{Meta, State};
 use crate::store::{Order, Read, StoreError, Write};
 use crate::tables::Table;
 
+#[cfg(test)]
+mod tests;
+
 impl<S: Read> State<S> {
     /// Reads anew what runs out first.
     pub(crate) fn read_fronts(&mut self) -> Result<(), StoreError> {

@@ -4,112 +4,12 @@
 use serde::Serialize;
 
 use super::*;
-use crate::command::{Actor, Batch, Command, IdempotencyKey, NewTicket, Seen, Submitted, Wanted};
-use crate::entities::{CancelReason, Holding, OrderStatus, Payment, PaymentStatus, PaymentStep, SignedIn, Ticket};
+use crate::entities::{CancelReason, Holding, OrderStatus, Payment, PaymentStatus, PaymentStep, Ticket};
 use crate::event::Event;
-use crate::id::{PaymentId, TicketId};
-use crate::money::{Currency, Decimal};
-use crate::outcome::Reply;
-use crate::store::{MemoryStore, Write};
-
-/// A little market: one ticket free, one locked, one sold, one being paid for, one withdrawn.
-struct Market {
-    state: State<MemoryStore>,
-    alice: UserId,
-    bob: UserId,
-    free: TicketId,
-    locked: TicketId,
-    sold: TicketId,
-    withdrawn: TicketId,
-    /// Bob's live order, the order that he has paid, and the payment.
-    live: OrderId,
-    paid: OrderId,
-    charge: PaymentId,
-    /// Carol's payment, for which the bank is asked.
-    asked: PaymentId,
-}
+use crate::market::Market;
+use crate::store::Write;
 
 impl Market {
-    fn ask(&mut self, actor: &Actor, command: Command) -> Reply {
-        let idempotency = Some(IdempotencyKey { key: self.state.meta().index.to_string(), request_hash: 1 });
-        let submitted = Submitted { actor: actor.clone(), idempotency, command };
-        let batch = Batch { time_ms: 1_000, commands: vec![submitted] };
-        let mut applied = self.state.apply(self.state.meta().index + 1, &batch).expect("a store in memory");
-        applied.outcomes.remove(0).settled.expect("what the market needs is granted")
-    }
-
-    fn sign_up(&mut self, name: &str) -> Actor {
-        let command = Command::SignUp { email: format!("{name}@example.com"), password_hash: "$argon2id$".into() };
-        match self.ask(&Actor::Anonymous, command) {
-            Reply::SignedIn { user, session, epoch } => Actor::User(SignedIn { user, session, epoch }),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn lock(&mut self, buyer: &Actor, ticket: TicketId) -> OrderId {
-        match self.ask(buyer, Command::PlaceOrder { tickets: vec![Wanted { ticket, seen: Seen::Nothing }] }) {
-            Reply::Order { order, .. } => order,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn begin(&mut self, buyer: &Actor, order: OrderId) -> PaymentId {
-        match self.ask(buyer, Command::BeginPayment { order, token: "tok_visa".into() }) {
-            Reply::Payment { payment, .. } => payment,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn open() -> Market {
-        let mut market = Market {
-            state: State::open(MemoryStore::default()).expect("a store in memory"),
-            alice: UserId::default(),
-            bob: UserId::default(),
-            free: TicketId::default(),
-            locked: TicketId::default(),
-            sold: TicketId::default(),
-            withdrawn: TicketId::default(),
-            live: OrderId::default(),
-            paid: OrderId::default(),
-            charge: PaymentId::default(),
-            asked: PaymentId::default(),
-        };
-        let [alice, bob, carol] = ["alice", "bob", "carol"].map(|name| market.sign_up(name));
-        (market.alice, market.bob) = (alice.user().expect("a user"), bob.user().expect("a user"));
-        let tickets: Vec<TicketId> = (0..5).map(|seat| market.sell(&alice, seat)).collect();
-        (market.free, market.locked, market.sold, market.withdrawn) = (tickets[0], tickets[1], tickets[2], tickets[4]);
-        market.paid = market.lock(&bob, market.sold);
-        market.charge = market.begin(&bob, market.paid);
-        let fence = market.row::<Payment>(Table::Payments, market.charge.as_bytes()).fence;
-        market.ask(&Actor::System, Command::RecordAuthorized { payment: market.charge, fence });
-        market.ask(&Actor::System, Command::RecordCaptured { payment: market.charge });
-        market.live = market.lock(&bob, market.locked);
-        let waiting = market.lock(&carol, tickets[3]);
-        market.asked = market.begin(&carol, waiting);
-        market.ask(&alice, Command::WithdrawTicket { ticket: market.withdrawn });
-        let public_key = vec![7; PUBLIC_KEY_BYTES];
-        market.ask(&Actor::System, Command::RegisterNodeKey { key_id: "node-1".into(), public_key });
-        market
-    }
-
-    fn sell(&mut self, seller: &Actor, seat: u64) -> TicketId {
-        let new = NewTicket {
-            title: format!("Row {seat}"),
-            price: Decimal { digits: 20, decimals: 0 },
-            currency: Currency::USD,
-            external_id: Some(format!("seat-{seat}")),
-            details: Default::default(),
-        };
-        match self.ask(seller, Command::CreateTicket(new)) {
-            Reply::Ticket { ticket, .. } => ticket,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn row<T: DeserializeOwned>(&self, table: Table, key: &[u8]) -> T {
-        self.state.row_required(table, key).expect("the market has this row")
-    }
-
     /// Writes a row as it should not be, with the hash as if it should.
     fn change<T: DeserializeOwned + Serialize>(
         &mut self,
