@@ -198,6 +198,9 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         let end = last.map_or(0, |last| last.index() + 1);
         {
             let mut held = self.shared.held();
+            if held.last <= last {
+                return Ok(());
+            }
             held.recent.truncate(end);
             held.first = held.first.filter(|first| *first < end);
             held.last = last.or(held.purged_id);

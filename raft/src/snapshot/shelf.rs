@@ -6,7 +6,7 @@
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use super::{Manifest, SnapshotFiles, SnapshotReceiver};
+use super::{CHUNK_BYTES_MAX, Manifest, SnapshotFiles, SnapshotReceiver};
 use crate::damage::Damage;
 use crate::disk::SharedDisk;
 use crate::format::SnapshotMetaRecord;
@@ -88,8 +88,10 @@ impl Shelf {
     }
 
     /// Makes a snapshot that was received the current one, unless it is or a newer one is; answers with the current one.
-    /// Blocks.
+    /// One that stands in another data folder is copied. Blocks.
     pub fn place(&self, files: SnapshotFiles) -> io::Result<SnapshotFiles> {
+        let here = std::ptr::addr_eq(Arc::as_ptr(&self.disk), Arc::as_ptr(&files.held.disk));
+        let files = if here { files } else { self.copy_here(&files)? };
         let mut directories = self.directories();
         if let Some(current) = &directories.current
             && current.manifest().meta.last_log_id >= files.manifest().meta.last_log_id
@@ -111,6 +113,26 @@ impl Shelf {
         directories.replaced.extend(replaced);
         self.remove_unused(&mut directories)?;
         Ok(placed)
+    }
+
+    fn copy_here(&self, files: &SnapshotFiles) -> io::Result<SnapshotFiles> {
+        let path = self.unfinished_path();
+        for file in &files.manifest().files {
+            let (from, to) = (format!("{}/{}", files.path(), file.name), format!("{path}/{}", file.name));
+            self.disk.append(&to, &[])?;
+            let mut copied = 0;
+            while copied < file.bytes {
+                let piece = files.held.disk.read_at(&from, copied, CHUNK_BYTES_MAX)?;
+                if piece.is_empty() {
+                    return Err(io::Error::new(io::ErrorKind::UnexpectedEof, format!("{from} is too short")));
+                }
+                self.disk.append(&to, &piece)?;
+                copied += piece.len() as u64;
+            }
+        }
+        let copy = SnapshotFiles::new(self.disk.clone(), path, files.manifest().clone());
+        self.complete(&copy)?;
+        Ok(copy)
     }
 
     /// Begins to receive a snapshot. Refuses a manifest that no node of ours made, and more than a few at once. Blocks.

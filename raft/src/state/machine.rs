@@ -99,13 +99,13 @@ fn apply_batch(held: &mut Held, log_id: LogId, batch: &Batch) -> Result<Applied,
             return Ok(applied);
         }
         Ok(Err(error)) => Fault::Storage { doing: "applying an entry", reason: format!("entry {index}: {error}") },
-        Err(panic) => Fault::Invariant { index, invariant: message(&*panic) },
+        Err(panic) => Fault::Invariant { index, invariant: panic_message(&*panic) },
     };
     held.state.store_mut().roll_back();
     Err(fault)
 }
 
-fn message(panic: &(dyn Any + Send)) -> String {
+pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(ToString::to_string);
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without a message".to_string())
 }

@@ -25,11 +25,12 @@ use crate::types::{LogId, StoredMembership, TypeConfig};
 
 mod cache;
 mod flush;
-mod folder;
+pub(crate) mod folder;
 mod machine;
 mod overlay;
 mod store;
 
+pub(crate) use machine::panic_message;
 pub use machine::{SnapshotBuilder, StateMachine};
 pub use store::StateStore;
 

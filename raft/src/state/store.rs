@@ -18,6 +18,9 @@ use super::overlay::{Overlay, Row};
 use crate::engine::{EngineError, SharedEngine};
 use crate::runtime::WatchReceiver;
 
+/// Rows read from the engine at once.
+const PAGE_ROWS_MAX: usize = 1_024;
+
 /// Rows read from the engine beyond those asked for, as some may be hidden by changes.
 const PAGE_SLACK_ROWS: usize = 8;
 
@@ -128,7 +131,7 @@ impl Read for StateStore {
         let mut stored = Stored::new(&self.engine, table, from, to, order);
         let mut rows = Vec::new();
         while rows.len() < limit {
-            stored.fill(limit - rows.len() + PAGE_SLACK_ROWS)?;
+            stored.fill((limit - rows.len()).min(PAGE_ROWS_MAX) + PAGE_SLACK_ROWS)?;
             let below = stored.page.last().map(|(key, _)| key);
             let keys = changed.iter_mut().filter_map(|layer| layer.peek().map(|(key, _)| *key));
             let next = match order {

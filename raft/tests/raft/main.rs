@@ -1,0 +1,3 @@
+//! The tests of replication as a whole; what concerns one file is tested in that file.
+
+mod storage;

@@ -1,0 +1,57 @@
+//! openraft's own suite for log stores and state machines, on both disks.
+
+use std::sync::Arc;
+
+use holdfast_raft::damage::Fatal;
+use holdfast_raft::disk::{SharedDisk, SimDisk};
+use holdfast_raft::log_store::LogStore;
+use holdfast_raft::runtime::{WatchSender, watch_channel};
+use holdfast_raft::state::{self, StateMachine};
+use holdfast_raft::types::TypeConfig;
+use openraft::StorageError;
+use openraft::testing::log::{StoreBuilder, Suite};
+use openraft_rt::AsyncRuntime;
+
+use super::drive;
+
+/// Makes stores each in a new folder. The suite applies what is in no log and purges what is in no snapshot, so nothing
+/// holds either back.
+struct Builder<D> {
+    new_disk: fn() -> (D, SharedDisk),
+}
+
+impl<D: Send + Sync + 'static> StoreBuilder<TypeConfig, LogStore, StateMachine, (D, WatchSender<u64>)> for Builder<D> {
+    async fn build(&self) -> Result<((D, WatchSender<u64>), LogStore, StateMachine), StorageError<TypeConfig>> {
+        let (folder, disk) = (self.new_disk)();
+        let settings = drive::small();
+        let unbounded = state::unbounded_durable_end();
+        let log = LogStore::open(disk.clone(), Fatal::default(), unbounded.clone(), settings.recent_bytes_max).await;
+        let (all_synced, synced_end) = watch_channel(u64::MAX);
+        let opened = state::open(disk, settings.state, Fatal::default(), synced_end, unbounded).await;
+        let (machine, _) = opened.expect("a new folder opens");
+        Ok(((folder, all_synced), log.expect("a new folder opens"), machine))
+    }
+}
+
+fn run<D: Send + Sync + 'static>(new_disk: fn() -> (D, SharedDisk)) {
+    let passed = holdfast_raft::runtime::Runtime::new(4).block_on(Suite::test_all(Builder { new_disk }));
+    passed.unwrap_or_else(|error| panic!("{error}"));
+}
+
+#[test]
+fn openraft_storage_suite_on_the_simulated_disk() {
+    run(|| {
+        let disk = SimDisk::new(1);
+        (disk.clone(), Arc::new(disk) as SharedDisk)
+    });
+}
+
+#[cfg(not(madsim))]
+#[test]
+fn openraft_storage_suite_on_rocksdb() {
+    run(|| {
+        let root = tempfile::tempdir().expect("a folder");
+        let disk = holdfast_raft::disk::Folder::open(root.path()).expect("opens");
+        (root, Arc::new(disk) as SharedDisk)
+    });
+}
