@@ -21,8 +21,6 @@ use crate::store::{Order as Direction, Read, StoreError, prefix_end};
 use crate::tables::Table;
 
 mod record;
-#[cfg(test)]
-mod tests;
 mod trade;
 
 /// The most violations that one scan reports.
@@ -280,3 +278,6 @@ impl<S: Read> Scan<'_, S> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

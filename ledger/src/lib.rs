@@ -25,8 +25,6 @@ mod entry;
 mod idempotency;
 mod keys;
 mod leases;
-#[cfg(test)]
-mod market;
 mod rows;
 mod sessions;
 mod sweep;
@@ -35,3 +33,6 @@ mod words;
 
 pub use rows::row_hash;
 pub use state::State;
+
+#[cfg(test)]
+mod market;

@@ -25,9 +25,6 @@ use crate::store::{Order as Direction, Read, StoreError, prefix_end};
 use crate::tables::Table;
 use crate::words::{ticket_words, words};
 
-#[cfg(test)]
-mod tests;
-
 /// Index rows read at once.
 const SCAN_CHUNK_MIN: usize = 32;
 
@@ -340,3 +337,6 @@ fn keys_beyond<S: Read>(
 fn id_at_end(table: Table, key: &[u8]) -> Result<Id, StoreError> {
     key.last_chunk().map(|bytes| Id::from_bytes(*bytes)).ok_or_else(|| damaged(table, key, "short key"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -72,13 +72,16 @@ pub(crate) struct Fronts {
 impl<S: Read> State<S> {
     /// Opens the state that `store` holds; an empty store is the empty state.
     pub fn open(store: S) -> Result<State<S>, StoreError> {
-        let empty = Meta { outbox_first: 1, ..Meta::default() };
-        let mut state = State { store, meta: empty, fronts: Fronts::default(), scratch: Vec::new() };
-        if let Some(meta) = state.row(Table::Meta, &[])? {
-            state.meta = meta;
-        }
-        state.read_fronts()?;
+        let mut state = State { store, meta: Meta::default(), fronts: Fronts::default(), scratch: Vec::new() };
+        state.reload()?;
         Ok(state)
+    }
+
+    /// Reads anew what is kept beside the store, after its owner has put the store back to before an entry that failed.
+    pub fn reload(&mut self) -> Result<(), StoreError> {
+        let stored: Option<Meta> = self.row(Table::Meta, &[])?;
+        self.meta = stored.unwrap_or_else(|| Meta { outbox_first: 1, ..Meta::default() });
+        self.read_fronts()
     }
 
     pub fn meta(&self) -> &Meta {
@@ -119,7 +122,8 @@ impl<S: Read> State<S> {
 impl<S: Write> State<S> {
     /// Applies the entry at `index`. Total: every command has an outcome. Entries come in order, each once.
     ///
-    /// After an error the state is not to be used any more: part of the entry may have been written.
+    /// After an error part of the entry may have been written: the state is not to be used any more, unless the store is put
+    /// back to before the entry and the state [reloaded](State::reload).
     pub fn apply(&mut self, index: u64, batch: &Batch) -> Result<Applied, StoreError> {
         assert!(index > self.meta.index, "entries come in order: {index} after {}", self.meta.index);
         self.meta.index = index;
@@ -132,5 +136,46 @@ impl<S: Write> State<S> {
         }
         let events = entry.finish()?;
         Ok(Applied { index, time_ms: self.meta.now_ms, outcomes, events })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::{Actor, Command};
+    use crate::market::{Market, OPENING_MS};
+
+    #[test]
+    fn a_state_that_is_opened_again_goes_on_as_if_it_had_not_been_closed() {
+        let mut market = Market::open();
+        let mut reopened = State::open(market.state.store().clone()).expect("a store in memory");
+        assert_eq!(reopened.state_hash(), market.state.state_hash());
+        assert_eq!((reopened.meta(), reopened.fronts), (market.state.meta(), market.state.fronts));
+        let deadline_ms = market.state.next_deadline_ms().expect("locks live");
+        let index = market.state.meta().index + 1;
+        let outcome = market.ask_at(deadline_ms, &Actor::System, None, Command::Tick);
+        let submitted = crate::command::Submitted { actor: Actor::System, idempotency: None, command: Command::Tick };
+        let applied = reopened.apply(index, &Batch { time_ms: deadline_ms, commands: vec![submitted] });
+        assert_eq!(applied.expect("a store in memory").outcomes, [outcome]);
+        assert_eq!(reopened.state_hash(), market.state.state_hash());
+    }
+
+    #[test]
+    fn what_an_entry_left_half_done_is_gone_after_the_store_is_put_back() {
+        let mut market = Market::open();
+        let (before, hash) = (market.state.store().clone(), market.state.state_hash());
+        market.ask_at(OPENING_MS + 1, &Actor::System, None, Command::BanUser { user: market.bob });
+        assert_ne!(market.state.state_hash(), hash);
+        *market.state.store_mut() = before;
+        market.state.reload().expect("a store in memory");
+        assert_eq!(market.state.state_hash(), hash);
+    }
+
+    #[test]
+    #[should_panic(expected = "entries come in order")]
+    fn an_entry_is_applied_once() {
+        let mut market = Market::open();
+        let index = market.state.meta().index;
+        let _ = market.state.apply(index, &Batch { time_ms: OPENING_MS, commands: Vec::new() });
     }
 }

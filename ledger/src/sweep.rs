@@ -10,9 +10,6 @@ use crate::state::{Meta, State};
 use crate::store::{Order, Read, StoreError, Write};
 use crate::tables::Table;
 
-#[cfg(test)]
-mod tests;
-
 impl<S: Read> State<S> {
     /// Reads anew what runs out first.
     pub(crate) fn read_fronts(&mut self) -> Result<(), StoreError> {
@@ -82,3 +79,6 @@ impl<S: Write> Entry<'_, S> {
         self.state.read_outbox_front()
     }
 }
+
+#[cfg(test)]
+mod tests;
