@@ -1,4 +1,5 @@
-//! How asks are cut into entries decides nothing: only ids differ, for they are made from the entry's index.
+//! How asks are cut into entries decides nothing: only ids differ, for they are made from the entry's index. Nor does it decide
+//! anything when what is due is swept.
 
 use std::collections::BTreeMap;
 
@@ -66,7 +67,30 @@ fn run(policy: &Policy, steps: &[Step], commands_max: usize) -> (Vec<String>, BT
     (told, counters(state.meta()))
 }
 
+/// Walks with a sweep of at most `sweep_entries_max`, and returns every answer.
+fn answers(policy: &Policy, steps: &[Step], sweep_entries_max: u32) -> Vec<Settled> {
+    let policy = Policy { sweep_entries_max, ..policy.clone() };
+    let mut state = State::open(MemoryStore::default()).expect("a store in memory");
+    let mut walker = Walker::new();
+    let mut batches = walker.opening(&policy);
+    let mut answers = Vec::new();
+    for step in std::iter::once(None).chain(steps.iter().map(Some)) {
+        batches.extend(step.map(|step| walker.batch(step)));
+        let batch = batches.pop().expect("one entry at a time");
+        let applied = state.apply(state.meta().index + 1, &batch).expect("a store in memory");
+        walker.learn(&batch, &applied);
+        answers.extend(applied.outcomes.into_iter().map(|outcome| outcome.settled));
+    }
+    answers
+}
+
 proptest! {
+    /// A sweep only tidies up: however late it comes, the answers are the same.
+    #[test]
+    fn when_due_locks_are_swept_decides_nothing(policy in policy(), steps in walk(80)) {
+        prop_assert_eq!(answers(&policy, &steps, 1_000), answers(&policy, &steps, 1));
+    }
+
     #[test]
     fn the_cut_into_entries_decides_nothing(policy in policy(), steps in walk(60), commands_max in 1usize..4) {
         prop_assert_eq!(run(&policy, &steps, usize::MAX), run(&policy, &steps, commands_max));

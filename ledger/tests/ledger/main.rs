@@ -2,6 +2,7 @@
 
 mod agreement;
 mod batching;
+mod coverage;
 mod events;
 mod hash_store;
 mod model;

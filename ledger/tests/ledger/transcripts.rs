@@ -1,5 +1,6 @@
 //! The stories, on the store in memory. See [`crate::story`] for how they are written and regenerated.
 
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
@@ -34,6 +35,26 @@ fn stories_are_told_as_they_are_written() {
 fn stories_are_the_same_on_another_store() {
     for path in all() {
         replay(&path, HashStore::default()).unwrap_or_else(|differs| panic!("{differs}"));
+    }
+}
+
+/// Every command's file names its stories, and they are there.
+#[test]
+fn commands_name_their_stories() {
+    let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src/commands"));
+    let told: BTreeSet<String> =
+        all().iter().map(|path| path.file_stem().expect("a name").to_string_lossy().replace('_', " ")).collect();
+    for file in std::fs::read_dir(folder).expect("the folder of the commands") {
+        let path = file.expect("a file").path();
+        let text = std::fs::read_to_string(&path).expect("a source");
+        let head: String = text.lines().take_while(|line| line.starts_with("//!")).map(|line| &line[3..]).collect();
+        let Some((_, named)) = head.split_once("Story:").or_else(|| head.split_once("Stories:")) else {
+            assert!(path.ends_with("mod.rs"), "{} names no story", path.display());
+            continue;
+        };
+        for name in named.split('"').skip(1).step_by(2) {
+            assert!(told.contains(name), "{}: no story is called {name:?}", path.display());
+        }
     }
 }
 

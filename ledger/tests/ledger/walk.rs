@@ -3,9 +3,11 @@
 //! A walk is data (so that a failure shrinks): steps of asks that name people and things by small numbers. A [`Walker`] turns
 //! each into real commands with the ids that the ledger has handed out so far, so that most of them mean something.
 
+use std::collections::BTreeMap;
+
 use holdfast_ledger::command::{Actor, Batch, Command, IdempotencyKey, NewTicket, Seen, Service, Submitted, Wanted};
 use holdfast_ledger::entities::{Fence, Policy, SignedIn, TicketDetails};
-use holdfast_ledger::id::{Id, OrderId, PaymentId, TicketId};
+use holdfast_ledger::id::{Id, OrderId, PaymentId, TicketId, UserId};
 use holdfast_ledger::money::{Currency, Decimal};
 use holdfast_ledger::outcome::{Applied, Reply};
 use proptest::collection::vec;
@@ -22,25 +24,81 @@ pub struct Step {
     pub asks: Vec<Ask>,
 }
 
-/// What somebody asks. Numbers name the people in order of sign-up, and the things counting back from the newest.
+/// What somebody asks. Numbers name the people in order of sign-up, and the things counting back from the newest; where `by` is
+/// nobody, it is whom the thing belongs to.
 #[derive(Debug, Clone)]
 pub enum Ask {
-    SignUp { address: u8 },
-    SignIn { user: u8, epoch_back: u8 },
-    SignOut { user: u8 },
-    Ban { user: u8 },
-    Unban { user: u8 },
-    Erase { user: u8 },
-    Sell { user: u8, price: u8, euro: bool, sale_ends: bool, external: Option<u8> },
-    Edit { user: u8, ticket: u8, price: u8, version: Option<u8> },
-    Schedule { user: u8, ticket: u8, price: Option<u8> },
-    Withdraw { user: u8, ticket: u8 },
-    Order { user: u8, tickets: Vec<u8>, seen: See, key: Option<u8> },
-    Cancel { user: u8, order: u8, version: Option<u8>, key: Option<u8> },
-    Extend { user: u8, order: u8 },
-    Pay { user: u8, order: u8, key: Option<u8> },
-    Bank { payment: u8, says: Says },
-    Refund { order: u8 },
+    SignUp {
+        address: u8,
+    },
+    SignIn {
+        user: u8,
+        stale: bool,
+    },
+    SignOut {
+        user: u8,
+    },
+    Ban {
+        user: u8,
+    },
+    Unban {
+        user: u8,
+    },
+    Erase {
+        user: u8,
+    },
+    Sell {
+        user: u8,
+        price: u8,
+        euro: bool,
+        sale_ends: bool,
+        external: Option<u8>,
+    },
+    Edit {
+        by: Option<u8>,
+        ticket: u8,
+        price: u8,
+        version: Option<u8>,
+    },
+    Schedule {
+        by: Option<u8>,
+        ticket: u8,
+        price: Option<u8>,
+    },
+    Withdraw {
+        by: Option<u8>,
+        ticket: u8,
+    },
+    Order {
+        user: u8,
+        tickets: Vec<u8>,
+        seen: See,
+        key: Option<u8>,
+    },
+    Cancel {
+        by: Option<u8>,
+        order: u8,
+        version: Option<u8>,
+        key: Option<u8>,
+    },
+    Extend {
+        by: Option<u8>,
+        order: u8,
+    },
+    Pay {
+        by: Option<u8>,
+        order: u8,
+        key: Option<u8>,
+    },
+    Bank {
+        payment: u8,
+        says: Says,
+    },
+    Refund {
+        order: u8,
+    },
+    /// The last request that had a key, once more.
+    Again,
     Tick,
 }
 
@@ -65,14 +123,16 @@ pub enum Says {
     Refunded,
 }
 
-/// A walk of 10 to `steps_max` entries.
+/// A walk of at most `steps_max` entries, the first of which puts a few tickets on sale.
 pub fn walk(steps_max: usize) -> impl Strategy<Value = Vec<Step>> {
-    vec(step(), 10..steps_max)
+    let sell = |user| Ask::Sell { user, price: 1, euro: false, sale_ends: false, external: None };
+    let first = Step { clock_ms: 0, asks: [0, 0, 1, 1, 2].map(sell).to_vec() };
+    vec(step(), 0..steps_max).prop_map(move |steps| std::iter::once(first.clone()).chain(steps).collect())
 }
 
 /// Rules of the ledger tight enough to be met by short walks.
 pub fn policy() -> impl Strategy<Value = Policy> {
-    (1u32..3, 0u32..3, 1u32..4, 1u32..4, 1u32..4, 1u32..4).prop_map(
+    (1u32..3, 0u32..3, 1u32..6, 1u32..4, 1u32..5, 1u32..4).prop_map(
         |(attempts, extensions, locks, tickets, expiries, sessions)| Policy {
             payment_attempts_max: attempts,
             lock_extensions_max: extensions,
@@ -88,80 +148,134 @@ pub fn policy() -> impl Strategy<Value = Policy> {
 fn step() -> impl Strategy<Value = Step> {
     const MINUTE_MS: i64 = 60_000;
     let clock_ms = prop_oneof![
-        6 => Just(0),
-        4 => 1..MINUTE_MS,
-        4 => MINUTE_MS..6 * MINUTE_MS,
+        20 => Just(0),
+        10 => 1..MINUTE_MS,
+        5 => MINUTE_MS..6 * MINUTE_MS,
         2 => Just(15 * MINUTE_MS - 1),
         2 => Just(15 * MINUTE_MS),
         1 => Just(25 * 60 * MINUTE_MS),
         1 => -20 * MINUTE_MS..0,
     ];
-    (clock_ms, prop_oneof![6 => vec(ask(), 1), 1 => vec(ask(), 2..6)])
-        .prop_map(|(clock_ms, asks)| Step { clock_ms, asks })
+    let asks = prop_oneof![6 => vec(ask(), 1), 1 => vec(ask(), 2..6)];
+    (clock_ms, asks).prop_map(|(clock_ms, asks)| Step { clock_ms, asks })
 }
 
 fn ask() -> impl Strategy<Value = Ask> {
-    let user = || 0u8..5;
-    let thing = || 0u8..5;
-    let price = || 1u8..5;
-    let key = || prop_oneof![3 => Just(None), 1 => (0u8..3).prop_map(Some)];
-    let version = || prop_oneof![3 => Just(None), 1 => (0u8..6).prop_map(Some)];
+    prop_oneof![10 => asks_of_users(), 25 => asks_of_sellers(), 100 => asks_of_buyers(), 60 => asks_of_payments()]
+}
+
+fn user() -> impl Strategy<Value = u8> {
+    0u8..5
+}
+
+/// Mostly whom it belongs to.
+fn by() -> impl Strategy<Value = Option<u8>> {
+    prop::option::weighted(0.1, user())
+}
+
+/// Mostly one of the newest.
+fn thing() -> impl Strategy<Value = u8> {
+    prop_oneof![3 => 0u8..3, 1 => 0u8..12]
+}
+
+fn price() -> impl Strategy<Value = u8> {
+    1u8..4
+}
+
+fn key() -> impl Strategy<Value = Option<u8>> {
+    prop::option::weighted(0.15, 0u8..3)
+}
+
+fn version() -> impl Strategy<Value = Option<u8>> {
+    prop::option::weighted(0.15, 0u8..6)
+}
+
+fn asks_of_users() -> impl Strategy<Value = Ask> {
+    let rarely = || prop::bool::weighted(0.2);
+    prop_oneof![
+        1 => (0u8..4).prop_map(|address| Ask::SignUp { address }),
+        8 => (user(), rarely()).prop_map(|(user, stale)| Ask::SignIn { user, stale }),
+        1 => user().prop_map(|user| Ask::SignOut { user }),
+        3 => user().prop_map(|user| Ask::Ban { user }),
+        5 => user().prop_map(|user| Ask::Unban { user }),
+        1 => user().prop_map(|user| Ask::Erase { user }),
+    ]
+}
+
+fn asks_of_sellers() -> impl Strategy<Value = Ask> {
+    let rarely = || prop::bool::weighted(0.05);
+    let external = prop::option::weighted(0.3, 0u8..3);
+    let maybe_price = prop::option::weighted(0.8, price());
+    prop_oneof![
+        10 => (user(), price(), rarely(), rarely(), external)
+            .prop_map(|(user, price, euro, sale_ends, external)| Ask::Sell { user, price, euro, sale_ends, external }),
+        6 => (by(), thing(), price(), version())
+            .prop_map(|(by, ticket, price, version)| Ask::Edit { by, ticket, price, version }),
+        6 => (by(), thing(), maybe_price).prop_map(|(by, ticket, price)| Ask::Schedule { by, ticket, price }),
+        1 => (by(), thing()).prop_map(|(by, ticket)| Ask::Withdraw { by, ticket }),
+    ]
+}
+
+fn asks_of_buyers() -> impl Strategy<Value = Ask> {
+    let tickets = prop_oneof![
+        6 => vec(thing(), 1),
+        3 => (0u8..6, 1u8..3).prop_map(|(first, step)| vec![first, first + step]),
+        1 => vec(thing(), 0..4),
+    ];
     let see = prop_oneof![
-        4 => Just(See::Nothing),
+        6 => Just(See::Nothing),
         2 => price().prop_map(See::Price),
         1 => price().prop_map(See::PriceMax),
         1 => (0u8..8).prop_map(See::Version),
     ];
+    prop_oneof![
+        16 => (user(), tickets, see, key())
+            .prop_map(|(user, tickets, seen, key)| Ask::Order { user, tickets, seen, key }),
+        3 => (by(), thing(), version(), key())
+            .prop_map(|(by, order, version, key)| Ask::Cancel { by, order, version, key }),
+        3 => (by(), thing()).prop_map(|(by, order)| Ask::Extend { by, order }),
+        10 => (by(), thing(), key()).prop_map(|(by, order, key)| Ask::Pay { by, order, key }),
+        2 => Just(Ask::Again),
+    ]
+}
+
+fn asks_of_payments() -> impl Strategy<Value = Ask> {
     let says = prop_oneof![
-        1 => (0u8..2).prop_map(Says::Intent),
-        8 => prop::bool::weighted(0.1).prop_map(|stale| Says::Authorized { stale }),
+        2 => (0u8..2).prop_map(Says::Intent),
+        10 => prop::bool::weighted(0.05).prop_map(|stale| Says::Authorized { stale }),
         3 => Just(Says::Declined),
-        3 => Just(Says::Captured),
+        6 => Just(Says::Captured),
         1 => Just(Says::CaptureFailed),
         3 => Just(Says::Voided),
-        1 => Just(Says::Refunded),
+        2 => Just(Says::Refunded),
     ];
-    let external = prop::option::weighted(0.3, 0u8..3);
     prop_oneof![
-        1 => (0u8..4).prop_map(|address| Ask::SignUp { address }),
-        3 => (user(), prop_oneof![5 => Just(0u8), 1 => Just(1)]).prop_map(|(user, epoch_back)| Ask::SignIn { user, epoch_back }),
-        1 => user().prop_map(|user| Ask::SignOut { user }),
-        2 => user().prop_map(|user| Ask::Ban { user }),
-        2 => user().prop_map(|user| Ask::Unban { user }),
-        1 => user().prop_map(|user| Ask::Erase { user }),
-        4 => (user(), price(), prop::bool::weighted(0.1), prop::bool::weighted(0.1), external)
-            .prop_map(|(user, price, euro, sale_ends, external)| Ask::Sell { user, price, euro, sale_ends, external }),
-        3 => (user(), thing(), price(), version()).prop_map(|(user, ticket, price, version)| Ask::Edit { user, ticket, price, version }),
-        3 => (user(), thing(), prop::option::weighted(0.8, price())).prop_map(|(user, ticket, price)| Ask::Schedule { user, ticket, price }),
-        1 => (user(), thing()).prop_map(|(user, ticket)| Ask::Withdraw { user, ticket }),
-        16 => (user(), vec(thing(), 1..4), see, key()).prop_map(|(user, tickets, seen, key)| Ask::Order { user, tickets, seen, key }),
-        3 => (user(), thing(), version(), key()).prop_map(|(user, order, version, key)| Ask::Cancel { user, order, version, key }),
-        2 => (user(), thing()).prop_map(|(user, order)| Ask::Extend { user, order }),
-        10 => (user(), thing(), key()).prop_map(|(user, order, key)| Ask::Pay { user, order, key }),
-        14 => (thing(), says).prop_map(|(payment, says)| Ask::Bank { payment, says }),
-        1 => thing().prop_map(|order| Ask::Refund { order }),
+        16 => (thing(), says).prop_map(|(payment, says)| Ask::Bank { payment, says }),
+        2 => thing().prop_map(|order| Ask::Refund { order }),
         2 => Just(Ask::Tick),
     ]
 }
 
-/// Knows which ids the ledger has handed out.
-#[derive(Debug, Clone)]
+/// Knows which ids the ledger has handed out, and to whom.
+#[derive(Debug, Clone, Default)]
 pub struct Walker {
     clock_ms: u64,
     users: Vec<SignedIn>,
-    tickets: Vec<TicketId>,
-    orders: Vec<OrderId>,
+    /// The epoch under which a password is checked now, as far as the walker has seen.
+    epochs: BTreeMap<UserId, u32>,
+    tickets: Vec<(TicketId, UserId)>,
+    orders: Vec<(OrderId, UserId)>,
     payments: Vec<(PaymentId, OrderId)>,
+    keyed: Option<Submitted>,
 }
 
 impl Walker {
     pub fn new() -> Walker {
-        Walker { clock_ms: NOON_MS, users: Vec::new(), tickets: Vec::new(), orders: Vec::new(), payments: Vec::new() }
+        Walker { clock_ms: NOON_MS, ..Walker::default() }
     }
 
-    /// The entry that every walk begins with: the rules, four people, and a ticket of the first.
+    /// The entry that every walk begins with: the rules, and four people.
     pub fn opening(&self, policy: &Policy) -> Vec<Batch> {
-        let system = |command| Submitted { actor: Actor::System, idempotency: None, command };
         let sign_up = |who: &str| Submitted {
             actor: Actor::Anonymous,
             idempotency: None,
@@ -178,20 +292,28 @@ impl Walker {
         Batch { time_ms: self.clock_ms, commands: step.asks.iter().map(|ask| self.submitted(ask)).collect() }
     }
 
-    /// Takes note of the ids that came out of `batch`.
+    /// Takes note of what came out of `batch`.
     pub fn learn(&mut self, batch: &Batch, applied: &Applied) {
         for (submitted, outcome) in batch.commands.iter().zip(&applied.outcomes) {
+            let user = submitted.actor.user();
+            if submitted.idempotency.is_some() {
+                self.keyed = Some(submitted.clone());
+            }
             match (&outcome.settled, &submitted.command) {
                 (Ok(Reply::SignedIn { user, session, epoch }), _) => {
                     let signed_in = SignedIn { user: *user, session: *session, epoch: *epoch };
+                    self.epochs.insert(*user, *epoch);
                     match self.users.iter_mut().find(|known| known.user == *user) {
                         Some(known) => *known = signed_in,
                         None => self.users.push(signed_in),
                     }
                 }
-                (Ok(Reply::Ticket { ticket, .. }), _) => remember(&mut self.tickets, *ticket),
-                (Ok(Reply::Order { order, .. }), _) => remember(&mut self.orders, *order),
-                (Ok(Reply::Payment { payment, order }), _) => remember(&mut self.payments, (*payment, *order)),
+                (Ok(Reply::Done), Command::BanUser { user } | Command::EraseUser { user }) => {
+                    *self.epochs.entry(*user).or_default() += 1;
+                }
+                (Ok(Reply::Ticket { ticket, .. }), _) => remember(&mut self.tickets, *ticket, user.expect("a seller")),
+                (Ok(Reply::Order { order, .. }), _) => remember(&mut self.orders, *order, user.expect("a buyer")),
+                (Ok(Reply::Payment { payment, order }), _) => remember(&mut self.payments, *payment, *order),
                 _ => (),
             }
         }
@@ -201,107 +323,115 @@ impl Walker {
         self.users[usize::from(number) % self.users.len()]
     }
 
-    fn ticket(&self, number: u8) -> TicketId {
-        back(&self.tickets, number).unwrap_or(TicketId(nothing()))
+    /// Who asks something of what belongs to `owner`.
+    fn by(&self, number: Option<u8>, owner: UserId) -> Actor {
+        let owner = || self.users.iter().find(|known| known.user == owner).copied();
+        Actor::User(number.map(|number| self.user(number)).or_else(owner).unwrap_or(self.users[0]))
     }
 
-    fn order(&self, number: u8) -> OrderId {
-        back(&self.orders, number).unwrap_or(OrderId(nothing()))
+    fn ticket(&self, number: u8) -> (TicketId, UserId) {
+        back(&self.tickets, number).unwrap_or((TicketId(nothing()), UserId(nothing())))
+    }
+
+    fn order(&self, number: u8) -> (OrderId, UserId) {
+        back(&self.orders, number).unwrap_or((OrderId(nothing()), UserId(nothing())))
     }
 
     fn submitted(&self, ask: &Ask) -> Submitted {
-        let system = |command| Submitted { actor: Actor::System, idempotency: None, command };
-        let by = |user: u8, command| Submitted { actor: Actor::User(self.user(user)), idempotency: None, command };
-        let keyed = |submitted: Submitted, key: Option<u8>| {
-            let request_hash = u128::from(
-                holdfast_ledger::codec::encode(&submitted.command).iter().map(|b| u64::from(*b)).sum::<u64>(),
-            );
-            Submitted {
-                idempotency: key.map(|key| IdempotencyKey { key: format!("key {key}"), request_hash }),
-                ..submitted
-            }
+        let plain = |actor, command| Submitted { actor, idempotency: None, command };
+        // Of what was asked rather than of the command: the ids in it depend on how asks are cut into entries.
+        let request_hash =
+            format!("{ask:?}").bytes().fold(0, |hash, byte| hash * 31 % 1_000_000_007 + u128::from(byte));
+        let keyed = |actor, command, key: &Option<u8>| {
+            let idempotency = key.map(|key| IdempotencyKey { key: format!("key {key}"), request_hash });
+            Submitted { actor, idempotency, command }
         };
-        let version = |version: &Option<u8>| version.map(u64::from);
         match ask {
-            Ask::SignUp { address } => Submitted {
-                actor: Actor::Anonymous,
-                idempotency: None,
-                command: Command::SignUp {
-                    email: format!("{}@Example.com", ["A", "b", "e", "f"][usize::from(*address)]),
-                    password_hash: "$argon2id$x".into(),
-                },
-            },
-            Ask::SignIn { user, epoch_back } => {
-                // The walker does not know the epoch of now: bans raise it, so it guesses upwards from what it saw last.
-                let known = self.user(*user);
-                let epoch = known.epoch + 1 - u32::from(*epoch_back);
-                Submitted {
-                    actor: Actor::Anonymous,
-                    idempotency: None,
-                    command: Command::SignIn { user: known.user, epoch },
-                }
-            }
-            Ask::SignOut { user } => by(*user, Command::SignOut { session: self.user(*user).session }),
+            Ask::SignUp { .. } | Ask::SignIn { .. } | Ask::SignOut { .. } => self.of_user(ask),
             Ask::Ban { user } => system(Command::BanUser { user: self.user(*user).user }),
             Ask::Unban { user } => system(Command::UnbanUser { user: self.user(*user).user }),
             Ask::Erase { user } => system(Command::EraseUser { user: self.user(*user).user }),
-            Ask::Sell { user, price, euro, sale_ends, external } => {
-                let currency = if *euro { "EUR".parse().expect("a currency") } else { Currency::USD };
-                let details = TicketDetails {
-                    sale_ends_ms: sale_ends.then_some(NOON_MS + 10 * 60_000),
-                    ..TicketDetails::default()
-                };
-                let external_id = external.map(|number| format!("seat {number}"));
-                by(
-                    *user,
-                    Command::CreateTicket(NewTicket {
-                        title: "A seat".into(),
-                        price: whole(*price),
-                        currency,
-                        external_id,
-                        details,
-                    }),
-                )
-            }
-            Ask::Edit { user, ticket, price, version: v } => by(
-                *user,
-                Command::EditTicket {
-                    ticket: self.ticket(*ticket),
-                    title: "A seat".into(),
-                    price: whole(*price),
-                    version: version(v),
-                    details: None,
-                },
-            ),
-            Ask::Schedule { user, ticket, price } => {
-                by(*user, Command::SchedulePrice { ticket: self.ticket(*ticket), price: price.map(whole) })
-            }
-            Ask::Withdraw { user, ticket } => by(*user, Command::WithdrawTicket { ticket: self.ticket(*ticket) }),
+            Ask::Sell { .. } | Ask::Edit { .. } | Ask::Schedule { .. } | Ask::Withdraw { .. } => self.of_seller(ask),
             Ask::Order { user, tickets, seen, key } => {
                 let seen = match *seen {
                     See::Nothing => Seen::Nothing,
-                    See::Price(price) => Seen::Price(whole(price)),
-                    See::PriceMax(price) => Seen::PriceMax(whole(price)),
+                    See::Price(price) => Seen::Price(tens(price)),
+                    See::PriceMax(price) => Seen::PriceMax(tens(price)),
                     See::Version(version) => Seen::Version(u64::from(version)),
                 };
-                let tickets = tickets.iter().map(|ticket| Wanted { ticket: self.ticket(*ticket), seen }).collect();
-                keyed(by(*user, Command::PlaceOrder { tickets }), *key)
+                let tickets = tickets.iter().map(|ticket| Wanted { ticket: self.ticket(*ticket).0, seen }).collect();
+                keyed(Actor::User(self.user(*user)), Command::PlaceOrder { tickets }, key)
             }
-            Ask::Cancel { user, order, version: v, key } => {
-                keyed(by(*user, Command::CancelOrder { order: self.order(*order), version: version(v) }), *key)
+            Ask::Cancel { by, order, version, key } => {
+                let (order, buyer) = self.order(*order);
+                keyed(self.by(*by, buyer), Command::CancelOrder { order, version: version.map(u64::from) }, key)
             }
-            Ask::Extend { user, order } => by(*user, Command::ExtendLock { order: self.order(*order) }),
-            Ask::Pay { user, order, key } => {
-                keyed(by(*user, Command::BeginPayment { order: self.order(*order), token: "tok_visa".into() }), *key)
+            Ask::Extend { by, order } => {
+                let (order, buyer) = self.order(*order);
+                plain(self.by(*by, buyer), Command::ExtendLock { order })
             }
-            Ask::Bank { payment, says } => Submitted {
-                actor: Actor::Service(Service::Payments),
-                idempotency: None,
-                command: self.bank(*payment, *says),
-            },
-            Ask::Refund { order } => system(Command::RequestRefund { order: self.order(*order) }),
+            Ask::Pay { by, order, key } => {
+                let (order, buyer) = self.order(*order);
+                keyed(self.by(*by, buyer), Command::BeginPayment { order, token: "tok_visa".into() }, key)
+            }
+            Ask::Bank { payment, says } => plain(Actor::Service(Service::Payments), self.bank(*payment, *says)),
+            Ask::Refund { order } => system(Command::RequestRefund { order: self.order(*order).0 }),
+            Ask::Again => self.keyed.clone().unwrap_or_else(|| system(Command::Tick)),
             Ask::Tick => system(Command::Tick),
         }
+    }
+
+    fn of_user(&self, ask: &Ask) -> Submitted {
+        let (actor, command) = match ask {
+            Ask::SignUp { address } => {
+                let email = format!("{}@Example.com", ["A", "b", "e", "f"][usize::from(*address)]);
+                (Actor::Anonymous, Command::SignUp { email, password_hash: "$argon2id$x".into() })
+            }
+            Ask::SignIn { user, stale } => {
+                let user = self.user(*user).user;
+                let epoch = self.epochs[&user];
+                let epoch = if *stale { epoch.saturating_sub(1) } else { epoch };
+                (Actor::Anonymous, Command::SignIn { user, epoch })
+            }
+            Ask::SignOut { user } => {
+                let signed_in = self.user(*user);
+                (Actor::User(signed_in), Command::SignOut { session: signed_in.session })
+            }
+            other => unreachable!("{other:?} is not about one's own account"),
+        };
+        Submitted { actor, idempotency: None, command }
+    }
+
+    fn of_seller(&self, ask: &Ask) -> Submitted {
+        let (actor, command) = match ask {
+            Ask::Sell { user, price, euro, sale_ends, external } => {
+                let currency = if *euro { "EUR".parse().expect("a currency") } else { Currency::USD };
+                let sale_ends_ms = sale_ends.then_some(NOON_MS + 10 * 60_000);
+                let new = NewTicket {
+                    title: "A seat".into(),
+                    price: tens(*price),
+                    currency,
+                    external_id: external.map(|number| format!("seat {number}")),
+                    details: TicketDetails { sale_ends_ms, ..TicketDetails::default() },
+                };
+                (Actor::User(self.user(*user)), Command::CreateTicket(new))
+            }
+            Ask::Edit { by, ticket, price, version } => {
+                let (ticket, seller) = self.ticket(*ticket);
+                let (title, price, version) = ("A seat".into(), tens(*price), version.map(u64::from));
+                (self.by(*by, seller), Command::EditTicket { ticket, title, price, version, details: None })
+            }
+            Ask::Schedule { by, ticket, price } => {
+                let (ticket, seller) = self.ticket(*ticket);
+                (self.by(*by, seller), Command::SchedulePrice { ticket, price: price.map(tens) })
+            }
+            Ask::Withdraw { by, ticket } => {
+                let (ticket, seller) = self.ticket(*ticket);
+                (self.by(*by, seller), Command::WithdrawTicket { ticket })
+            }
+            other => unreachable!("{other:?} is not a seller's"),
+        };
+        Submitted { actor, idempotency: None, command }
     }
 
     fn bank(&self, number: u8, says: Says) -> Command {
@@ -322,8 +452,12 @@ impl Walker {
     }
 }
 
-/// Ten of the currency a step: `2` → 20.
-fn whole(tens: u8) -> Decimal {
+fn system(command: Command) -> Submitted {
+    Submitted { actor: Actor::System, idempotency: None, command }
+}
+
+/// `2` → 20 of the currency.
+fn tens(tens: u8) -> Decimal {
     Decimal { digits: u64::from(tens) * 10, decimals: 0 }
 }
 
@@ -337,8 +471,8 @@ fn back<T: Copy>(things: &[T], number: u8) -> Option<T> {
     (!things.is_empty()).then(|| things[things.len() - 1 - usize::from(number) % things.len()])
 }
 
-fn remember<T: PartialEq>(known: &mut Vec<T>, new: T) {
-    if !known.contains(&new) {
-        known.push(new);
+fn remember<K: PartialEq, V>(known: &mut Vec<(K, V)>, new: K, of: V) {
+    if known.iter().all(|(known, _)| *known != new) {
+        known.push((new, of));
     }
 }

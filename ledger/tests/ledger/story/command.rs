@@ -53,7 +53,10 @@ pub fn parse<S: Write>(line: &goldenscript::Command, who: Option<&str>, story: &
         "lineage" => Command::RaiseLineage { lineage: arguments.next_pos().ok_or("which?")?.parse()? },
         "node_key" => Command::RegisterNodeKey {
             key_id: arguments.next_pos().ok_or("which?")?.into(),
-            public_key: vec![7; arguments.take_key("bytes").unwrap_or("32").parse()?],
+            public_key: vec![
+                arguments.take_key("byte").unwrap_or("7").parse()?;
+                arguments.take_key("bytes").unwrap_or("32").parse()?
+            ],
         },
         "policy" => Command::SetPolicy(policy(story.state().meta().policy.clone(), &mut arguments)?),
         _ => payment(line, &mut arguments, story)?,

@@ -18,7 +18,7 @@
 //! the order in which they come to be; `missing` is an id that nothing has. [`command`] is the manual of the commands.
 //!
 //! Time: `at "12:00:00"` sets the leader's clock, forwards or back, `advance 15m` moves it; each entry is stamped with it.
-//! `show`, `id`, `history`, `available`, `open_payments`, `now` and `hash` (of the state) look at what is there; `restart`
+//! `show`, `id`, `history`, `available`, `open_payments`, `outbox`, `now` and `hash` (of the state) look at what is there; `restart`
 //! opens the ledger again on its store. Commands between `begin` and `commit` travel in one entry.
 //!
 //! The runner checks the invariants after every entry and at the end. It is generic over the store, so the stories of this
@@ -230,6 +230,10 @@ impl<S: Write> goldenscript::Runner for Story<S> {
             }
             "hash" => format!("{:032x}", self.state().state_hash()),
             "history" => self.names.history(self.state().store(), arguments.next_pos().ok_or("of what?")?)?,
+            "outbox" => {
+                let meta = self.state().meta();
+                format!("events {} to {}, {} acknowledged", meta.outbox_first, meta.event_seq, meta.outbox_acked)
+            }
             "available" => self.names.available(self.state().store())?,
             "open_payments" => self.names.open_payments(self.state().store())?,
             "now" => describe::time(self.state().meta().now_ms),
