@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{FromRequest, Request};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::header;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 use serde::Deserialize;
 
 use crate::app::App;
@@ -16,6 +16,8 @@ use crate::error::Fault;
 pub const BODY_BYTES_MAX: usize = 64 << 10;
 /// A bulk import, in bytes.
 pub const BULK_BODY_BYTES_MAX: usize = 4 << 20;
+/// How far a body that is too long is read on, in bytes.
+const DROPPED_BYTES_MAX: usize = 8 << 20;
 /// How long a body may take to arrive.
 const BODY_WAIT: Duration = Duration::from_secs(20);
 
@@ -52,7 +54,7 @@ impl<const MAX: usize> FromRequest<App> for JsonBody<MAX> {
         let is_json = request.headers().get(header::CONTENT_TYPE).is_some_and(|value| is_json(value.as_bytes()));
         let declared =
             request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-        if declared.is_some_and(|length: u64| length > MAX as u64) {
+        if declared.is_some_and(|length: u64| length > (MAX + DROPPED_BYTES_MAX) as u64) {
             return Err(Fault::body_too_large(MAX));
         }
         let bytes = read(request.into_body(), MAX).await?;
@@ -64,12 +66,35 @@ impl<const MAX: usize> FromRequest<App> for JsonBody<MAX> {
     }
 }
 
-async fn read(body: Body, bytes_max: usize) -> Result<Bytes, Fault> {
-    match tokio::time::timeout(BODY_WAIT, Limited::new(body, bytes_max).collect()).await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Fault::body_too_large(bytes_max)),
-        Ok(Err(_)) | Err(_) => Err(Fault::body_incomplete()),
-    }
+/// Reads a body whole. One that is too long is read on for a while and dropped: a client that is still sending when the
+/// connection closes would never see the answer.
+async fn read(mut body: Body, bytes_max: usize) -> Result<Bytes, Fault> {
+    let read = async {
+        // Most bodies are one frame, which is then not copied.
+        let (mut first, mut whole, mut length) = (Bytes::new(), BytesMut::new(), 0usize);
+        while let Some(frame) = body.frame().await {
+            let Ok(data) = frame.map_err(|_| Fault::body_incomplete())?.into_data() else { continue };
+            length = length.saturating_add(data.len());
+            if length > bytes_max {
+                (first, whole) = (Bytes::new(), BytesMut::new());
+                if length > bytes_max + DROPPED_BYTES_MAX {
+                    break;
+                }
+            } else if first.is_empty() {
+                first = data;
+            } else {
+                if whole.is_empty() {
+                    whole.extend_from_slice(&first);
+                }
+                whole.extend_from_slice(&data);
+            }
+        }
+        if length > bytes_max {
+            return Err(Fault::body_too_large(bytes_max));
+        }
+        Ok(if whole.is_empty() { first } else { whole.freeze() })
+    };
+    tokio::time::timeout(BODY_WAIT, read).await.unwrap_or_else(|_| Err(Fault::body_incomplete()))
 }
 
 /// `application/json` or `application/*+json`, whatever the parameters.

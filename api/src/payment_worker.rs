@@ -192,7 +192,8 @@ fn answered<T>(result: Result<T, ProviderError>) -> Result<Result<T, String>, St
     match result {
         Ok(value) => Ok(Ok(value)),
         Err(ProviderError::Refused(mut code)) => {
-            code.truncate(code.floor_char_boundary(PROVIDER_TEXT_BYTES_MAX));
+            let end = (0..=PROVIDER_TEXT_BYTES_MAX).rev().find(|end| code.is_char_boundary(*end));
+            code.truncate(end.unwrap_or_default());
             Ok(Err(code))
         }
         Err(ProviderError::Unreachable(why)) => Err(Stuck::Provider(why)),

@@ -1,1 +1,12 @@
-fn main(){}
+//! The interface as a client meets it: a real server on a real port, one test a row of the contract, named after its row.
+#![cfg(not(madsim))]
+
+mod bad_input;
+mod client;
+mod conventions;
+mod defects;
+mod orders;
+mod payments;
+mod server;
+mod tickets;
+mod users;

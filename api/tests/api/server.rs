@@ -1,0 +1,127 @@
+//! One node in this process, and the servers before it. They live as long as the test binary.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use holdfast_api::sandbox::Sandbox;
+use holdfast_api::{App, PasswordCost, Quota, RateLimits, Settings, SigningKey};
+use holdfast_ledger::command::{Actor, Command, Submitted};
+use holdfast_ledger::entities::Policy;
+use holdfast_ledger::outcome::Reply;
+use holdfast_raft::clock::SystemClock;
+use holdfast_raft::disk::Folder;
+use holdfast_raft::node::{Node, Options, Start};
+use holdfast_raft::transport::grpc::Grpc;
+use tokio::runtime::Runtime;
+
+/// What the servers run on: a test's own runtime ends with the test.
+fn runtime() -> &'static Runtime {
+    static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+    RUNTIME.get_or_init(|| Runtime::new().unwrap())
+}
+
+const SEED: [u8; 32] = [7; 32];
+
+/// A node with a data folder of its own, and its sandbox bank.
+pub struct World {
+    pub node: Node,
+    pub sandbox: Arc<Sandbox>,
+    /// A server with the default settings, but for the cost of passwords.
+    pub url: String,
+    _folder: tempfile::TempDir,
+}
+
+impl World {
+    /// The one that most tests share: the default policy, with room for more locks than a person needs.
+    pub fn shared() -> &'static World {
+        static WORLD: OnceLock<World> = OnceLock::new();
+        WORLD.get_or_init(|| World::new(Policy { locks_per_user_max: 50, ..Policy::default() }))
+    }
+
+    /// Locks run out after a second.
+    pub fn hasty() -> &'static World {
+        static WORLD: OnceLock<World> = OnceLock::new();
+        WORLD.get_or_init(|| {
+            World::new(Policy {
+                lock_ttl_ms: 1_000,
+                lock_extension_ms: 1_000,
+                payment_grace_ms: 200,
+                locks_per_user_max: 3,
+                cooldown_after_expiries: 2,
+                ..Policy::default()
+            })
+        })
+    }
+
+    fn new(policy: Policy) -> World {
+        let start = async move {
+            let folder = tempfile::tempdir().unwrap();
+            let options = Options {
+                disk: Arc::new(Folder::open(folder.path().join("data")).unwrap()),
+                transport: Arc::new(Grpc),
+                clock: Arc::new(SystemClock::default()),
+                peer_listen: "127.0.0.1:0".into(),
+                peer_addr: None,
+                http_addr: "127.0.0.1:0".into(),
+                settings: Default::default(),
+                start: Start::Bootstrap,
+            };
+            let node = Node::start(options).await.expect("a new folder starts");
+            ask_as_system(&node, Command::SetPolicy(policy)).await;
+            ask_as_system(&node, SigningKey::from_seed(&SEED).register()).await;
+            let sandbox = Arc::new(Sandbox::default());
+            let app = app(&node, &sandbox, settings());
+            tokio::spawn(holdfast_api::run_payments(app.clone()));
+            let url = serve(app).await;
+            World { node, sandbox, url, _folder: folder }
+        };
+        on_runtime(start)
+    }
+
+    /// Another server before the same node, with settings of its own.
+    pub fn with(&self, settings: Settings) -> String {
+        let app = app(&self.node, &self.sandbox, settings);
+        on_runtime(serve(app))
+    }
+
+    /// As the cluster itself: bans, roles, policy.
+    pub async fn as_system(&self, command: Command) -> Reply {
+        ask_as_system(&self.node, command).await
+    }
+}
+
+/// Runs `work` on the servers' runtime, from inside or outside of another one.
+fn on_runtime<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    runtime().spawn(async move { sender.send(work.await) });
+    receiver.recv_timeout(Duration::from_secs(60)).expect("a node starts within a minute")
+}
+
+async fn ask_as_system(node: &Node, command: Command) -> Reply {
+    let answer = node.propose(Submitted { actor: Actor::System, idempotency: None, command }).await;
+    answer.expect("a lone node leads").outcome.settled.expect("the system may")
+}
+
+fn app(node: &Node, sandbox: &Arc<Sandbox>, settings: Settings) -> App {
+    App::new(node.clone(), SigningKey::from_seed(&SEED), sandbox.clone(), settings)
+}
+
+async fn serve(app: App) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr: SocketAddr = listener.local_addr().unwrap();
+    tokio::spawn(holdfast_api::server::serve(listener, holdfast_api::router(app), std::future::pending()));
+    format!("http://{addr}")
+}
+
+/// Settings for tests: the defaults, with the cheapest passwords.
+pub fn settings() -> Settings {
+    Settings { password_cost: PasswordCost::LOWEST, ..Settings::default() }
+}
+
+/// Settings under which an address may send `requests` a minute, and sign up as often.
+pub fn limited(requests: u32) -> Settings {
+    let quota = Quota { requests, window_s: 3_600 };
+    let rate_limits = RateLimits { per_address: quota, per_account: quota, credentials: quota, limit_loopback: true };
+    Settings { rate_limits, ..settings() }
+}
