@@ -8,6 +8,7 @@ mod hash_store;
 mod model;
 mod replicas;
 mod story;
+mod ticking;
 mod totality;
 mod transcripts;
 mod walk;
