@@ -104,7 +104,8 @@ mod replay {
 
     async fn run(args: ReplayArgs) -> Result<(), Failure> {
         let observations = read(&args.file)?;
-        let dir = args.data.unwrap_or_else(|| std::env::temp_dir().join(format!("holdfast-replay-{}", std::process::id())));
+        let dir =
+            args.data.unwrap_or_else(|| std::env::temp_dir().join(format!("holdfast-replay-{}", std::process::id())));
         let program = std::env::current_exe().map_err(Failure::cannot_start)?;
         println!("{} observations; nodes in {}", observations.len(), dir.display());
         let mut cluster = Cluster::start(Plan { program, dir, nodes: 3, flags: Vec::new() }).await?;
@@ -190,7 +191,11 @@ mod replay {
     }
 
     /// Puts each game's tickets on sale at its first price.
-    async fn import(seller: &Seller, observations: &[Observation], per_game: usize) -> Result<BTreeMap<String, Game>, Failure> {
+    async fn import(
+        seller: &Seller,
+        observations: &[Observation],
+        per_game: usize,
+    ) -> Result<BTreeMap<String, Game>, Failure> {
         let mut first: BTreeMap<&str, &Observation> = BTreeMap::new();
         for observation in observations {
             first.entry(&observation.game).or_insert(observation);
@@ -233,7 +238,8 @@ mod replay {
                 let (stage, seller, title) = (&stage, &seller, game.title.clone());
                 async move {
                     let currency = Currency::USD;
-                    let offer = Offer { ticket: ticket.id.clone(), title, price_minor: observation.price_minor, currency };
+                    let offer =
+                        Offer { ticket: ticket.id.clone(), title, price_minor: observation.price_minor, currency };
                     let edit = seller.edit(&offer, observation.price_minor, number + n, &stage.tally).await?;
                     if edit == Edit::Refused && is_sold(&stage.client, &ticket.id, number).await? {
                         ticket.sold.store(true, Ordering::Relaxed);

@@ -205,6 +205,12 @@ impl Member {
     fn command(&self, program: &Path) -> io::Result<Command> {
         let log = File::options().create(true).append(true).open(&self.log)?;
         let mut command = Command::new(program);
+        // What the surroundings say of a node is not about this one.
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("HOLDFAST_") && name != "HOLDFAST_LOG" {
+                command.env_remove(name);
+            }
+        }
         command
             .arg("serve")
             .arg("--data")

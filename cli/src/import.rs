@@ -22,7 +22,7 @@ const PAGE_LINES: usize = 500;
 /// The longest line, in bytes: a page stays well below the server's limit.
 const LINE_BYTES_MAX: usize = 4_096;
 /// How long one page may keep being refused with 503 before the import gives up.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(20);
 /// The account that is used, and made, when none is named.
 const DEFAULT_EMAIL: &str = "seller@holdfast.example";
 const DEFAULT_PASSWORD: &str = "holdfast-development";

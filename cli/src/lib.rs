@@ -16,6 +16,7 @@ mod dev;
 pub mod failure;
 mod folder;
 pub mod import;
+mod log;
 pub mod money;
 mod node;
 pub mod operator;
@@ -24,6 +25,8 @@ pub mod sale;
 mod serve;
 pub mod settings;
 mod stop;
+mod stored;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -47,6 +50,9 @@ enum Command {
     Demo(demo::DemoArgs),
     #[command(subcommand)]
     Bench(bench::BenchCommand),
+    Verify(verify::VerifyArgs),
+    #[command(subcommand)]
+    Log(log::LogCommand),
 }
 
 /// Runs the command that the process's arguments name.
@@ -64,6 +70,8 @@ pub fn run() -> ExitCode {
             Command::Import(args) => import::run(args).await,
             Command::Demo(args) => demo::run(args).await,
             Command::Bench(command) => bench::run(command).await,
+            Command::Verify(args) => verify::run(args).await,
+            Command::Log(command) => log::run(command).await,
         }
     });
     // Tasks that are still waiting for something must not hold up the exit.
@@ -79,7 +87,7 @@ fn install() {
     // A second installation would be a second call of this function: the first one's provider stays.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let filter = tracing_subscriber::EnvFilter::try_from_env("HOLDFAST_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,openraft=error"));
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("error,holdfast=info"));
     let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
 }
 

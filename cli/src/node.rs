@@ -20,15 +20,16 @@ use holdfast_raft::damage::Fault;
 use holdfast_raft::disk;
 use holdfast_raft::identity::{Identity, Place};
 use holdfast_raft::node::{Consistency, Node, Options, Start, StartError};
+use holdfast_raft::storage::StorageSettings;
 use holdfast_raft::transport::grpc::Grpc;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::failure::{Exit, Failure};
+use crate::failure::Failure;
 use crate::folder::Folder;
 use crate::operator::{self, Join};
 use crate::settings::Resolved;
-use crate::stop;
+use crate::{stop, stored};
 
 /// Between two attempts to publish the node's key while there is no quorum.
 const KEY_INTERVAL: Duration = Duration::from_millis(200);
@@ -89,7 +90,7 @@ pub async fn run(settings: Resolved, stop_with_stdin: bool, announce: impl FnOnc
     };
     stop.send_replace(true);
     match end {
-        Err(End::Fault(fault)) => Err(fault_failure(&settings, &fault)),
+        Err(End::Fault(fault)) => Err(stored::failure(&settings.data, &fault)),
         Ok(()) | Err(End::Asked) => {
             let _ = operator.await;
             node.shutdown().await;
@@ -195,6 +196,7 @@ async fn start(settings: &Resolved, folder: &Folder, http_addr: String) -> Resul
             voters_target: settings.voters_target as usize,
             ..holdfast_raft::settings::Settings::default()
         },
+        storage: StorageSettings::default(),
         start,
     };
     Node::start(options).await.map_err(|error| start_failure(settings, error))
@@ -207,17 +209,9 @@ fn start_failure(settings: &Resolved, error: StartError) -> Failure {
             Failure::usage(format!("--bootstrap or --join: one is needed, {data} belongs to no cluster yet"))
         }
         StartError::Listen { addr, error } => Failure::cannot_start(format!("--peer {addr}: {error}")),
-        StartError::Fault(fault) => fault_failure(settings, &fault),
+        StartError::Fault(fault) => stored::failure(&settings.data, &fault),
         error @ (StartError::Disk(_) | StartError::Settings(_) | StartError::Replication(_)) => {
             Failure::cannot_start(format!("--data {data}: {error}"))
         }
     }
-}
-
-fn fault_failure(settings: &Resolved, fault: &Fault) -> Failure {
-    let exit = match fault {
-        Fault::Storage { .. } => Exit::Storage,
-        Fault::Damage(_) | Fault::Undecodable { .. } | Fault::Invariant { .. } => Exit::Damaged,
-    };
-    Failure::new(exit, format!("--data {}: {fault}", settings.data.display()))
 }

@@ -15,7 +15,19 @@ const ABSENCES: &[Absence] = &[
     Absence {
         name: "the ledger reads no clock, draws no randomness, does no I/O and has no async",
         folders: &["ledger/src"],
-        words: &["std::time", "SystemTime", "Instant", "rand", "getrandom", "async", "tokio", "std::fs", "std::net", "std::thread", "std::io"],
+        words: &[
+            "std::time",
+            "SystemTime",
+            "Instant",
+            "rand",
+            "getrandom",
+            "async",
+            "tokio",
+            "std::fs",
+            "std::net",
+            "std::thread",
+            "std::io",
+        ],
         except: &[],
     },
     Absence {

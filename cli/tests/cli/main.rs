@@ -1,0 +1,12 @@
+//! Tests of the `holdfast` program as a process: what it says, what it survives, and what it must not contain.
+
+#![cfg(not(madsim))]
+
+mod architecture;
+mod crash;
+mod flags;
+mod full_disk;
+mod import;
+mod node;
+mod rush;
+mod support;

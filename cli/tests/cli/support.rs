@@ -1,0 +1,130 @@
+//! What the process tests share: the built program, clusters of it, and load on them.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use holdfast_cli::client::Client;
+use holdfast_cli::cluster::{Cluster, Plan};
+use holdfast_cli::failure::Failure;
+use holdfast_cli::money;
+use holdfast_cli::sale::{Attempt, Buyer, Offer, Purchase, Seller, Tally, audit};
+use holdfast_ledger::money::Currency;
+use serde_json::json;
+use tokio::task::JoinSet;
+
+/// How long clients keep asking: longer than a node takes to come back.
+pub const PATIENCE: Duration = Duration::from_secs(90);
+/// Anything that is waited for comes within this, or the test fails.
+pub const WAIT: Duration = Duration::from_secs(120);
+const PRICE_MINOR: u64 = 19_99;
+
+pub fn program() -> PathBuf {
+    PathBuf::from(env!("CARGO_BIN_EXE_holdfast"))
+}
+
+/// Runs the program to its end.
+pub fn holdfast(args: &[&str]) -> Output {
+    holdfast_with(args, &[])
+}
+
+/// Runs the program with variables.
+pub fn holdfast_with(args: &[&str], variables: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(program());
+    command.args(args).envs(variables.iter().copied());
+    command.output().expect("the program starts")
+}
+
+pub fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A cluster whose passwords cost nothing.
+pub async fn cluster(dir: &Path, nodes: usize) -> Cluster {
+    let flags = ["--password-memory-kib", "8", "--password-passes", "1"].map(str::to_string).to_vec();
+    let plan = Plan { program: program(), dir: dir.to_path_buf(), nodes, flags };
+    Cluster::start(plan).await.expect("the cluster forms")
+}
+
+/// `holdfast verify` on a node that was stopped.
+pub fn assert_verified(data: &Path) {
+    let verified = holdfast(&["verify", "--data", data.to_str().expect("a path of text")]);
+    assert!(
+        verified.status.success(),
+        "verify of {}: {}{}",
+        data.display(),
+        text(&verified.stdout),
+        text(&verified.stderr)
+    );
+}
+
+/// Buyers that buy random tickets as fast as they can until they are told to stop.
+pub struct Load {
+    pub tally: Arc<Tally>,
+    client: Client,
+    over: Arc<AtomicBool>,
+    buying: JoinSet<Result<(Buyer, Vec<Purchase>), Failure>>,
+}
+
+impl Load {
+    /// Puts `tickets` on sale and lets `buyers` loose on them.
+    pub async fn start(cluster: &Cluster, buyers: usize, tickets: usize) -> Load {
+        let client = Client::new(&cluster.urls(), PATIENCE).expect("a client");
+        let seller = Seller::sign_up(&client, "seller@test.example", "password").await.expect("a seller");
+        let price = money::price(PRICE_MINOR, Currency::USD);
+        let bodies: Vec<_> = (0..tickets)
+            .map(|n| json!({ "title": format!("Seat {n}"), "price": price, "externalId": n.to_string() }))
+            .collect();
+        let ids = Arc::new(seller.create(&bodies).await.expect("tickets"));
+        let (tally, over) = (Arc::new(Tally::default()), Arc::new(AtomicBool::new(false)));
+        let mut buying = JoinSet::new();
+        for number in 0..buyers {
+            let buyer = Buyer::sign_up(&client, number, &format!("buyer-{number}@test.example"), "password").await;
+            buying.spawn(buy(buyer.expect("a buyer"), ids.clone(), tally.clone(), over.clone()));
+        }
+        Load { tally, client, over, buying }
+    }
+
+    /// Waits until `count` more purchases are acknowledged.
+    pub async fn wait_for(&self, count: u64) {
+        let wanted = Tally::read(&self.tally.bought) + count;
+        let started = Instant::now();
+        while Tally::read(&self.tally.bought) < wanted {
+            assert!(started.elapsed() < WAIT, "{count} more purchases within {WAIT:?}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Ends the load and reads everything again: nothing acknowledged is lost, nothing is sold twice.
+    pub async fn end(mut self) -> u64 {
+        self.over.store(true, Ordering::Relaxed);
+        let mut buyers = Vec::new();
+        while let Some(joined) = self.buying.join_next().await {
+            buyers.push(joined.expect("a buyer's task").expect("every request was answered"));
+        }
+        let audit = audit(&self.client, &buyers).await.expect("an audit");
+        assert!(audit.is_clean(), "{:?}", audit.findings);
+        let bought = Tally::read(&self.tally.bought);
+        assert!(audit.sold >= bought, "{bought} purchases were acknowledged, {} are there", audit.sold);
+        bought
+    }
+}
+
+async fn buy(
+    mut buyer: Buyer,
+    tickets: Arc<Vec<String>>,
+    tally: Arc<Tally>,
+    over: Arc<AtomicBool>,
+) -> Result<(Buyer, Vec<Purchase>), Failure> {
+    let mut purchases = Vec::new();
+    while !over.load(Ordering::Relaxed) {
+        let ticket = tickets[rand::random_range(0..tickets.len())].clone();
+        let offer = Offer { ticket, title: String::new(), price_minor: PRICE_MINOR, currency: Currency::USD };
+        if let Attempt::Bought(purchase) = buyer.buy(&offer, &tally).await? {
+            purchases.push(purchase);
+        }
+    }
+    Ok((buyer, purchases))
+}
