@@ -44,6 +44,9 @@ impl Identity {
     pub(crate) fn settle(self, disk: &dyn Disk, place: Place) -> io::Result<Identity> {
         assert!(self.place.is_none_or(|old| old == place), "a folder never changes its place");
         let identity = Identity { place: Some(place), ..self };
+        if identity == self {
+            return Ok(self);
+        }
         disk.replace(FILE, &format::encode(&identity))?;
         Ok(identity)
     }

@@ -4,13 +4,25 @@
 //! and the state on a storage engine, snapshots, the transport between nodes, and the one handle, [`node::Node`], that
 //! everything above works with. It knows nothing of HTTP or of the event bus.
 
+pub mod clock;
 pub mod damage;
 pub mod disk;
 pub mod engine;
 pub mod format;
+pub mod identity;
+pub mod inspect;
 pub mod log_store;
+mod members;
+mod network;
+pub mod node;
+mod proposer;
+mod reads;
 pub mod runtime;
+pub mod session;
+pub mod settings;
 pub mod snapshot;
 pub mod state;
+mod stop;
 pub mod storage;
+pub mod transport;
 pub mod types;

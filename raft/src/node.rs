@@ -1,5 +1,13 @@
 //! One node of the cluster, as everything above replication sees it: propose, read, watch, membership.
 
+mod core;
+mod manage;
+mod start;
+mod tasks;
+
+pub(crate) use self::core::Core;
+
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::Arc;
 
@@ -7,16 +15,24 @@ use holdfast_ledger::State;
 use holdfast_ledger::command::Submitted;
 use holdfast_ledger::outcome::Outcome;
 use holdfast_ledger::store::StoreError;
+use openraft::type_config::TypeConfigExt;
+use openraft_rt::WatchReceiver as _;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Clock;
 use crate::damage::Fault;
 use crate::disk::SharedDisk;
 use crate::identity::Place;
+use crate::network::message::ManageMessage;
+use crate::proposer::batch::Group;
 use crate::settings::Settings;
 use crate::state::StateStore;
+use crate::storage::StorageSettings;
 use crate::transport::Transport;
-use crate::types::{NodeId, NodeRecord};
+use crate::types::{LogId, NodeId, NodeRecord, TypeConfig};
+
+/// A node that is at most this many entries behind is ready to serve.
+const READY_LAG_ENTRIES_MAX: u64 = 1_000;
 
 /// What a node needs to run.
 pub struct Options {
@@ -33,6 +49,8 @@ pub struct Options {
     /// Where clients reach this node, `host:port`.
     pub http_addr: String,
     pub settings: Settings,
+    /// How much memory the log and the state may take.
+    pub storage: StorageSettings,
     /// What to do with a folder that belongs to no cluster yet; one that does goes on with its own.
     pub start: Start,
 }
@@ -137,7 +155,18 @@ pub enum Unavailable {
 /// A running node. Clones are handles to the same node.
 #[derive(Clone)]
 pub struct Node {
-    inner: Arc<()>,
+    running: Arc<Running>,
+}
+
+/// Ends the node's tasks when the last handle is dropped. A node that is to answer what is under way is shut down instead.
+struct Running {
+    core: Arc<Core>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.core.stop.raise();
+    }
 }
 
 /// What a node knows of itself and its cluster.
@@ -157,16 +186,24 @@ pub struct Status {
 }
 
 impl Node {
+    /// Starts a node: opens its folder, listens for peers, and goes on where it stopped.
+    pub async fn start(options: Options) -> Result<Node, StartError> {
+        let core = start::start(options).await?;
+        Ok(Node { running: Arc::new(Running { core }) })
+    }
+
     /// Proposes one command and answers when it has been applied; proposals that arrive together travel as one entry.
     pub async fn propose(&self, submitted: Submitted) -> Result<Answer, Unavailable> {
-        let _ = (submitted, &self.inner);
-        todo!()
+        let mut answers = self.propose_many(vec![submitted]).await?;
+        // An answer that does not fit the question says nothing about what was done.
+        answers.pop().ok_or(Unavailable::Unknown)
     }
 
     /// Proposes commands that travel in one entry, in this order.
     pub async fn propose_many(&self, submitted: Vec<Submitted>) -> Result<Vec<Answer>, Unavailable> {
-        let _ = submitted;
-        todo!()
+        let core = &self.running.core;
+        core.check_running()?;
+        core.proposer().propose(Group::encode(&submitted), false).await
     }
 
     /// Waits until the state here is as fresh as asked, then runs `query` on one consistent state. `query` is to be short
@@ -176,59 +213,95 @@ impl Node {
         consistency: Consistency,
         query: impl FnOnce(&State<StateStore>) -> Result<T, StoreError>,
     ) -> Result<T, Unavailable> {
-        let _ = (consistency, query);
-        todo!()
+        let core = &self.running.core;
+        let fresh = async {
+            match consistency {
+                // A node that has stopped on a fault still serves what it has.
+                Consistency::Stale => Ok(0),
+                Consistency::AtLeast(index) => core.applied(index).await,
+                Consistency::Linearizable => {
+                    core.check_running()?;
+                    core.applied(core.reads().index(false).await?).await
+                }
+            }
+        };
+        let timeout = core.settings.read_timeout();
+        TypeConfig::timeout(timeout, fresh).await.unwrap_or(Err(Unavailable::NoLeader))?;
+        core.state.with_state(query).map_err(|error| {
+            tracing::error!(%error, "the state cannot be read");
+            Unavailable::Stopping
+        })
     }
 
-    /// Resolves once this node has applied more than `index`, with what it has applied.
-    pub fn applied_beyond(&self, index: u64) -> impl Future<Output = u64> + Send {
+    /// Resolves once this node has applied more than `index`, with what it has applied. Never, once the node has stopped.
+    pub fn applied_beyond(&self, index: u64) -> impl Future<Output = u64> + Send + 'static {
+        let mut applied = self.running.core.state.applied();
         async move {
-            let _ = index;
-            todo!()
+            match applied.wait_until_ge(&(index + 1)).await {
+                Ok(applied) => applied,
+                Err(_) => std::future::pending().await,
+            }
         }
     }
 
     pub fn status(&self) -> Status {
-        todo!()
-    }
-
-    /// Starts a node: opens its folder, listens for peers, and goes on where it stopped.
-    pub async fn start(options: Options) -> Result<Node, StartError> {
-        let _ = options;
-        todo!()
+        let core = &self.running.core;
+        let metrics = core.metrics();
+        let index = |log_id: Option<LogId>| log_id.map_or(0, |log_id| log_id.index());
+        let committed_index = index(metrics.cluster_committed).max(index(metrics.local_committed));
+        let applied_index = index(metrics.last_applied);
+        let membership = metrics.membership_config.membership();
+        let voters: BTreeSet<NodeId> = membership.voter_ids().collect();
+        let mut members: Vec<_> =
+            membership.nodes().map(|(id, record)| (*id, record.clone(), voters.contains(id))).collect();
+        members.sort_by_key(|(id, _, votes)| (!votes, *id));
+        Status {
+            node_id: core.node_id(),
+            cluster_id: core.links.place.cluster_id,
+            leader: metrics.current_leader,
+            term: metrics.current_term,
+            last_log_index: metrics.last_log_index.unwrap_or(0),
+            committed_index,
+            applied_index,
+            members,
+            ready: core.check_running().is_ok()
+                && metrics.current_leader.is_some()
+                && committed_index > 0
+                && applied_index + READY_LAG_ENTRIES_MAX >= committed_index,
+        }
     }
 
     /// Gives a data folder its place in the cluster, as a learner; it becomes a voter once it has caught up, while there are
     /// fewer voters than `voters_target`. On any member: asks the leader.
     pub async fn admit(&self, request: JoinRequest) -> Result<Place, ManageError> {
-        let _ = request;
-        todo!()
+        let core = &self.running.core;
+        let node_id = core.manage(ManageMessage::Admit(request)).await?;
+        Ok(Place { cluster_id: core.links.place.cluster_id, node_id })
     }
 
     /// Hands leadership to the voter `to`, and returns when it leads. On any member: asks the leader.
     pub async fn transfer_leader(&self, to: NodeId) -> Result<(), ManageError> {
-        let _ = to;
-        todo!()
+        self.running.core.manage(ManageMessage::TransferLeader { to }).await.map(|_| ())
     }
 
     /// Takes a member out of the cluster, unless the live voters that are left would be no quorum. On any member.
     pub async fn remove(&self, node_id: NodeId) -> Result<(), ManageError> {
-        let _ = node_id;
-        todo!()
+        self.running.core.manage(ManageMessage::Remove { node_id }).await.map(|_| ())
     }
 
     /// Where this node listens for peers, with the port that was chosen.
     pub fn peer_addr(&self) -> &str {
-        todo!()
+        &self.running.core.listens
     }
 
     /// Resolves when this node must stop because of its storage or its own state; the fault is one line.
     pub fn fatal(&self) -> impl Future<Output = Fault> + Send + 'static {
-        async { todo!() }
+        let fatal = self.running.core.fatal.clone();
+        async move { fatal.wait().await }
     }
 
     /// Hands leadership over if it can, answers what is under way, flushes, and stops. Later calls return at once.
     pub async fn shutdown(&self) {
-        todo!()
+        start::stop(&self.running.core).await;
     }
 }

@@ -84,8 +84,7 @@ mod tests {
             ((state >> 33) % below) as i64
         };
         for _ in 0..500 {
-            let sources: Vec<Interval> =
-                (0..1 + random(6)).map(|_| Interval::around(random(40), random(8))).collect();
+            let sources: Vec<Interval> = (0..1 + random(6)).map(|_| Interval::around(random(40), random(8))).collect();
             let covering = |at: i64| sources.iter().filter(|source| source.from <= at && at <= source.to).count();
             let most = (-10..60).map(covering).max().unwrap();
             let found = agree(&sources, most).expect("that many do agree");

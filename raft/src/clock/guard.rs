@@ -71,11 +71,8 @@ impl ClockGuard {
         let now_ms = self.clock.monotonic_ms();
         let round_ms = now_ms.saturating_sub(asked_ms) as i64;
         let middle_ms = asked_ms as i64 + round_ms / 2;
-        let sample = Sample {
-            offset_ms: peer_wall_ms as i64 - middle_ms,
-            margin_ms: round_ms / 2 + 1,
-            at_monotonic_ms: now_ms,
-        };
+        let sample =
+            Sample { offset_ms: peer_wall_ms as i64 - middle_ms, margin_ms: round_ms / 2 + 1, at_monotonic_ms: now_ms };
         self.lock().samples.insert(peer, sample);
     }
 
@@ -116,14 +113,19 @@ impl ClockGuard {
         self.lock().agreed
     }
 
-    /// The time for an entry, not before `ledger_ms`. If the clocks never agreed, it runs on from `ledger_ms` by the monotonic
-    /// clock.
-    pub fn stamp(&self, ledger_ms: u64) -> Stamp {
+    /// Whether stamps have something to go by: an agreement, or an earlier stamp.
+    pub fn has_time(&self) -> bool {
+        self.lock().offset_ms.is_some()
+    }
+
+    /// The time for an entry. If the clocks never agreed, it runs on from `ledger_ms()`, the ledger's present time, by the
+    /// monotonic clock.
+    pub fn stamp(&self, ledger_ms: impl FnOnce() -> u64) -> Stamp {
         let now_ms = self.clock.monotonic_ms() as i64;
         let mut guard = self.lock();
-        let offset_ms = *guard.offset_ms.get_or_insert(ledger_ms as i64 - now_ms);
+        let offset_ms = *guard.offset_ms.get_or_insert_with(|| ledger_ms() as i64 - now_ms);
         let time_ms = now_ms.saturating_add(offset_ms).max(0) as u64;
-        let time_ms = time_ms.max(guard.last_stamp_ms).max(ledger_ms).min(STAMP_MS_MAX);
+        let time_ms = time_ms.max(guard.last_stamp_ms).min(STAMP_MS_MAX);
         guard.last_stamp_ms = time_ms;
         Stamp { time_ms, agreed: guard.agreed }
     }
@@ -176,11 +178,11 @@ mod tests {
     fn a_lone_voter_does_not_follow_its_wall_clock_when_that_jumps() {
         let (hands, guard) = guard();
         assert!(guard.settle(1, &[1]));
-        assert_eq!(guard.stamp(0), Stamp { time_ms: NOW_MS, agreed: true });
+        assert_eq!(guard.stamp(|| 0), Stamp { time_ms: NOW_MS, agreed: true });
         hands.pass(10);
         hands.wall_ms.fetch_add(HOUR_MS, Ordering::Relaxed);
         assert!(guard.settle(1, &[1]));
-        assert_eq!(guard.stamp(0).time_ms, NOW_MS + 10);
+        assert_eq!(guard.stamp(|| 0).time_ms, NOW_MS + 10);
     }
 
     #[test]
@@ -190,7 +192,7 @@ mod tests {
         guard.learn(2, NOW_MS, 500);
         guard.learn(3, NOW_MS + 20, 500);
         assert!(guard.settle(1, &[1, 2, 3]));
-        let time_ms = guard.stamp(0).time_ms;
+        let time_ms = guard.stamp(|| 0).time_ms;
         assert!(time_ms.abs_diff(NOW_MS) <= 1_100, "an hour ahead would end every lease: {time_ms}");
     }
 
@@ -198,19 +200,19 @@ mod tests {
     fn stamps_step_forward_to_the_majority_and_never_back() {
         let (hands, guard) = guard();
         guard.settle(1, &[1]);
-        let alone_ms = guard.stamp(0).time_ms;
+        let alone_ms = guard.stamp(|| 0).time_ms;
         for peer in [2, 3] {
             guard.learn(peer, NOW_MS + HOUR_MS, 500);
         }
         assert!(guard.settle(1, &[1, 2, 3]));
-        let ahead_ms = guard.stamp(0).time_ms;
+        let ahead_ms = guard.stamp(|| 0).time_ms;
         assert!(ahead_ms >= alone_ms + HOUR_MS - 1_100);
         for peer in [2, 3] {
             guard.learn(peer, NOW_MS, 500);
         }
         hands.pass(5);
         assert!(guard.settle(1, &[1, 2, 3]));
-        assert_eq!(guard.stamp(0).time_ms, ahead_ms, "it stands still until the majority has come up");
+        assert_eq!(guard.stamp(|| 0).time_ms, ahead_ms, "it stands still until the majority has come up");
     }
 
     #[test]
@@ -218,9 +220,9 @@ mod tests {
         let (hands, guard) = guard();
         guard.learn(2, NOW_MS + HOUR_MS, 500);
         assert!(!guard.settle(1, &[1, 2, 3]));
-        assert_eq!(guard.stamp(NOW_MS - 7), Stamp { time_ms: NOW_MS - 7, agreed: false });
+        assert_eq!(guard.stamp(|| NOW_MS - 7), Stamp { time_ms: NOW_MS - 7, agreed: false });
         hands.pass(50);
-        assert_eq!(guard.stamp(NOW_MS - 7).time_ms, NOW_MS + 43);
+        assert_eq!(guard.stamp(|| NOW_MS - 7).time_ms, NOW_MS + 43);
     }
 
     #[test]

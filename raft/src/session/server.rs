@@ -53,7 +53,8 @@ async fn answer_requests(
     loop {
         let frame = tokio::select! {
             biased;
-            Some((id, answer)) = in_flight.next(), if !in_flight.is_empty() => {
+            Some(answered) = in_flight.next(), if !in_flight.is_empty() => {
+                let (id, answer): (u64, Result<Bytes, Failure>) = answered;
                 let frame = match answer {
                     Ok(body) => wire::answer(id, &body),
                     Err(failure) => wire::failure(id, &failure),

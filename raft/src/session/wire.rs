@@ -134,7 +134,7 @@ pub fn open(mut frame: Bytes) -> Result<Frame, WireError> {
         return Err(WireError::Checksum);
     }
     let kind = frame.get_u8();
-    let mut number = |frame: &mut Bytes| frame.try_get_u64_le().map_err(|_| WireError::Short { bytes });
+    let number = |frame: &mut Bytes| frame.try_get_u64_le().map_err(|_| WireError::Short { bytes });
     match kind {
         HELLO => open_hello(frame),
         WELCOME => Ok(Frame::Welcome(format::decode(&frame)?)),

@@ -253,4 +253,3 @@ impl Decoder for FrameCodec {
         BufferSettings::new(BUFFER_BYTES, BUFFER_BYTES)
     }
 }
-

@@ -1,0 +1,145 @@
+//! The receiving side: lets peers in, and hands their requests to Raft and to the node.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::future::{BoxFuture, FutureExt};
+use openraft::raft::TransferLeaderError;
+
+use super::message::{self, ManageMessage, TransferMessage, TransferRefusal, VoteAnswer, VoteMessage, method};
+use super::snapshot::Incoming;
+use crate::format::{self, VoteRecord};
+use crate::node::Core;
+use crate::proposer::batch;
+use crate::session::{Acceptor, Failure, Handler, Hello, Refused, Welcome};
+
+/// Lets peers of this cluster in.
+pub struct Door {
+    core: Arc<Core>,
+}
+
+impl Door {
+    pub fn new(core: Arc<Core>) -> Door {
+        Door { core }
+    }
+
+    /// Whether the peer is who the membership says it is, and expects who is here.
+    fn check(&self, hello: &Hello) -> Result<(), Refused> {
+        let core = &self.core;
+        let place = core.links.place;
+        if hello.cluster_id != place.cluster_id {
+            return Err(Refused::OtherCluster { found: place.cluster_id });
+        }
+        if hello.expected_node_id != place.node_id {
+            return Err(Refused::OtherNode { found: place.node_id });
+        }
+        if hello.expected_instance != core.instance {
+            return Err(Refused::OtherInstance { node_id: place.node_id });
+        }
+        let known = core.record_of(hello.node_id);
+        if known.is_some_and(|record| record.instance != hello.instance) {
+            return Err(Refused::OtherInstance { node_id: hello.node_id });
+        }
+        match core.links.floors.gone_back(hello.node_id, &hello.reach) {
+            None => Ok(()),
+            Some(what) => {
+                tracing::error!(node_id = hello.node_id, what, "a peer has lost data that it had acknowledged");
+                Err(Refused::WentBack { node_id: hello.node_id, what: what.into() })
+            }
+        }
+    }
+}
+
+impl Acceptor for Door {
+    fn accept<'a>(&'a self, hello: &'a Hello) -> BoxFuture<'a, Result<(Welcome, Box<dyn Handler>), Refused>> {
+        async move {
+            self.check(hello)?;
+            let welcome = Welcome { reach: self.core.links.reach().await? };
+            let handler = Requests { core: self.core.clone(), incoming: Incoming::default() };
+            Ok((welcome, Box::new(handler) as Box<dyn Handler>))
+        }
+        .boxed()
+    }
+}
+
+/// Answers the requests of one session.
+struct Requests {
+    core: Arc<Core>,
+    /// The snapshot that this session is sending.
+    incoming: Incoming,
+}
+
+type Answer = Result<Bytes, Failure>;
+
+fn malformed(error: impl std::fmt::Display) -> Failure {
+    Failure::Malformed(error.to_string())
+}
+
+fn stopped(error: impl std::fmt::Display) -> Failure {
+    Failure::Stopped(error.to_string())
+}
+
+impl Handler for Requests {
+    fn handle(&mut self, method: u8, body: Bytes) -> BoxFuture<'static, Answer> {
+        let core = self.core.clone();
+        match method {
+            method::APPEND => append(core, body).boxed(),
+            method::VOTE => vote(core, body).boxed(),
+            method::PRE_VOTE => pre_vote(core, body).boxed(),
+            method::TRANSFER_LEADER => transfer_leader(core, body).boxed(),
+            method::READ_INDEX => async move { Ok(format::encode(&core.reads().index(true).await)) }.boxed(),
+            method::CLOCK => async move { Ok(format::encode(&core.guard.wall_ms())) }.boxed(),
+            method::PROPOSE => propose(core, body).boxed(),
+            method::MANAGE => manage(core, body).boxed(),
+            method::SNAPSHOT_BEGIN => self.incoming.begin(core, body),
+            method::SNAPSHOT_CHUNK => self.incoming.chunk(body),
+            method::SNAPSHOT_END => self.incoming.end(core, body),
+            unknown => async move { Err(Failure::UnknownMethod(unknown)) }.boxed(),
+        }
+    }
+}
+
+async fn append(core: Arc<Core>, body: Bytes) -> Answer {
+    let request = message::get_append(body).map_err(malformed)?;
+    let response = core.raft.append_entries(request).await.map_err(stopped)?;
+    Ok(message::encode_appended(&response))
+}
+
+async fn vote(core: Arc<Core>, body: Bytes) -> Answer {
+    let request: VoteMessage = format::decode(&body).map_err(malformed)?;
+    let response = core.raft.vote(request.into()).await.map_err(stopped)?;
+    Ok(format::encode(&VoteAnswer::from(response)))
+}
+
+async fn pre_vote(core: Arc<Core>, body: Bytes) -> Answer {
+    let request: VoteMessage = format::decode(&body).map_err(malformed)?;
+    let response = core.raft.pre_vote(request.into()).await.map_err(stopped)?;
+    Ok(format::encode(&VoteAnswer::from(response)))
+}
+
+async fn transfer_leader(core: Arc<Core>, body: Bytes) -> Answer {
+    let request: TransferMessage = format::decode(&body).map_err(malformed)?;
+    let response = core.raft.handle_transfer_leader(request.into()).await.map_err(stopped)?;
+    let refusal = response.err().map(|error| match error {
+        TransferLeaderError::VoteChanged { expected, actual } => {
+            TransferRefusal::VoteChanged { expected: VoteRecord::from(expected), actual: VoteRecord::from(actual) }
+        }
+        TransferLeaderError::LogNotFlushed { expected, actual } => {
+            TransferRefusal::LogNotFlushed { expected: expected.map(Into::into), actual: actual.map(Into::into) }
+        }
+    });
+    Ok(format::encode(&refusal))
+}
+
+/// Proposals that another node forwards: each group is answered for itself.
+async fn propose(core: Arc<Core>, body: Bytes) -> Answer {
+    let groups = batch::decode_groups(body).map_err(malformed)?;
+    let proposer = core.proposer();
+    let answers = groups.into_iter().map(|group| proposer.propose(group, true));
+    Ok(format::encode(&futures_util::future::join_all(answers).await))
+}
+
+async fn manage(core: Arc<Core>, body: Bytes) -> Answer {
+    let request: ManageMessage = format::decode(&body).map_err(malformed)?;
+    Ok(format::encode(&core.manage_here(request).await))
+}

@@ -1,0 +1,155 @@
+//! The sessions of one node to its peers: opened when they are needed, shared, and opened again when they have ended.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use openraft::type_config::TypeConfigExt;
+
+use super::floors::Floors;
+use crate::format::{LogIdRecord, VoteRecord};
+use crate::identity::Place;
+use crate::session::{CallError, Hello, Lane, OpenError, Reach, Refused, Session};
+use crate::settings::Settings;
+use crate::state::Raft;
+use crate::transport::Transport;
+use crate::types::{NodeId, NodeRecord, TypeConfig};
+
+/// Why a peer did not answer.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error(transparent)]
+    Call(#[from] CallError),
+    #[error("no answer within {0:?}")]
+    TimedOut(Duration),
+}
+
+impl LinkError {
+    /// It is certain that the peer did not get the request.
+    pub fn not_sent(&self) -> bool {
+        matches!(self, LinkError::Open(_) | LinkError::Call(CallError::NotSent))
+    }
+}
+
+type Slot = Arc<tokio::sync::Mutex<Option<Session>>>;
+
+/// A node's links to its peers.
+pub struct Links {
+    transport: Arc<dyn Transport>,
+    pub place: Place,
+    instance: u128,
+    pub settings: Settings,
+    pub floors: Floors,
+    slots: Mutex<BTreeMap<(NodeId, Lane), Slot>>,
+    raft: OnceLock<Raft>,
+}
+
+impl Links {
+    /// `place` and `instance` say who this node is.
+    pub fn new(transport: Arc<dyn Transport>, place: Place, instance: u128, settings: Settings) -> Links {
+        Links {
+            transport,
+            place,
+            instance,
+            settings,
+            floors: Floors::default(),
+            slots: Mutex::default(),
+            raft: OnceLock::new(),
+        }
+    }
+
+    /// Tells the links of the node that they serve, once there is one.
+    pub fn attach(&self, raft: Raft) {
+        assert!(self.raft.set(raft).is_ok(), "a node is attached to its links once");
+    }
+
+    /// How far this node's own data reaches.
+    pub async fn reach(&self) -> Result<Reach, Refused> {
+        let raft = self.raft.get().ok_or(Refused::Stopping)?;
+        raft.with_raft_state(|state| Reach {
+            vote: Some(VoteRecord::from(*state.vote_ref())),
+            last_log_id: state.log_ids.last().copied().map(LogIdRecord::from),
+        })
+        .await
+        .map_err(|_| Refused::Stopping)
+    }
+
+    /// The session to a peer for `lane`, opened if there is none.
+    pub async fn session(&self, to: NodeId, record: &NodeRecord, lane: Lane) -> Result<Session, OpenError> {
+        let slot = self.slots.lock().expect("no holder of the slots panics").entry((to, lane)).or_default().clone();
+        let mut slot = slot.lock().await;
+        if let Some(session) = slot.as_ref().filter(|session| !session.is_closed()) {
+            return Ok(session.clone());
+        }
+        *slot = None;
+        let session = self.open(to, record, lane).await?;
+        *slot = Some(session.clone());
+        Ok(session)
+    }
+
+    async fn open(&self, to: NodeId, record: &NodeRecord, lane: Lane) -> Result<Session, OpenError> {
+        let hello = Hello {
+            cluster_id: self.place.cluster_id,
+            node_id: self.place.node_id,
+            instance: self.instance,
+            reach: self.reach().await.map_err(OpenError::Refused)?,
+            expected_node_id: to,
+            expected_instance: record.instance,
+            lane,
+        };
+        let timeout = self.settings.connect_timeout();
+        let session = Session::open(&*self.transport, &record.peer_addr, &hello, timeout).await?;
+        if let Some(what) = self.floors.gone_back(to, &session.welcome().reach) {
+            tracing::error!(node_id = to, what, "a peer has lost data that it had acknowledged; it is refused");
+            return Err(OpenError::Refused(Refused::WentBack { node_id: to, what: what.into() }));
+        }
+        Ok(session)
+    }
+
+    /// One request to a peer, all within `timeout`.
+    pub async fn call(
+        &self,
+        to: NodeId,
+        record: &NodeRecord,
+        lane: Lane,
+        method: u8,
+        body: &[u8],
+        timeout: Duration,
+    ) -> Result<Bytes, LinkError> {
+        let deadline = TypeConfig::now() + timeout;
+        let opened = TypeConfig::timeout_at(deadline, self.session(to, record, lane)).await;
+        let session = match opened {
+            Ok(session) => session?,
+            Err(_) => return Err(LinkError::Open(OpenError::TimedOut(timeout))),
+        };
+        self.within(&session, timeout, session.call(method, body)).await
+    }
+
+    /// Waits for an answer on `session`. A session from which nothing comes any more is ended, so that the next request opens
+    /// another one.
+    pub async fn within<T>(
+        &self,
+        session: &Session,
+        timeout: Duration,
+        answer: impl Future<Output = Result<T, CallError>> + Send,
+    ) -> Result<T, LinkError> {
+        match TypeConfig::timeout(timeout, answer).await {
+            Ok(answer) => Ok(answer?),
+            Err(_) => {
+                self.suspect(session);
+                Err(LinkError::TimedOut(timeout))
+            }
+        }
+    }
+
+    /// Ends a session that has been silent for as long as an election takes.
+    pub fn suspect(&self, session: &Session) {
+        if session.silent_for() >= self.settings.election_max() {
+            session.close();
+        }
+    }
+}

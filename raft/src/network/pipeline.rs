@@ -1,0 +1,207 @@
+//! Appends to one follower, several under way at once.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use futures_util::Stream;
+use futures_util::stream::{self, BoxStream, StreamExt};
+use openraft::RPCTypes;
+use openraft::entry::RaftEntry;
+use openraft::errors::{RPCError, Unreachable};
+use openraft::network::RPCOption;
+use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, StreamAppendError, StreamAppendResult};
+use openraft::type_config::TypeConfigExt;
+use openraft::type_config::alias::InstantOf;
+
+use super::message::{self, method};
+use super::{LinkError, Peer};
+use crate::format;
+use crate::session::{Call, Lane, OpenError, Session};
+use crate::types::{Entry, LogId, TypeConfig};
+
+type Answer = Result<StreamAppendResult<TypeConfig>, RPCError<TypeConfig>>;
+
+/// One append that is under way: a request of openraft's, or a part of one that is too long for one frame.
+struct Sent {
+    call: Call,
+    prev: Option<LogId>,
+    last: Option<LogId>,
+    commit: Option<LogId>,
+    deadline: InstantOf<TypeConfig>,
+    ends_request: bool,
+}
+
+struct Pipeline<'s, S> {
+    peer: &'s Peer,
+    session: Session,
+    input: Option<S>,
+    in_flight: VecDeque<Sent>,
+    timeout: Duration,
+}
+
+/// What to do next.
+enum Step {
+    Send(AppendEntriesRequest<TypeConfig>),
+    InputEnded,
+    Answered(Sent, Result<bytes::Bytes, LinkError>),
+}
+
+/// Opens the session and returns the stream of answers.
+pub(super) async fn open<'s, S>(
+    peer: &'s Peer,
+    input: S,
+    option: RPCOption,
+) -> Result<BoxStream<'s, Answer>, RPCError<TypeConfig>>
+where
+    S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Send + Unpin + 'static,
+{
+    let links = &peer.links;
+    // A heartbeat's time-out is openraft's; a follower may well need longer for a batch of entries on a busy disk.
+    let timeout = match peer.lane {
+        Lane::Control => option.soft_ttl(),
+        _ => links.settings.append_timeout().max(option.soft_ttl()),
+    };
+    let opening = links.session(peer.target, &peer.record, peer.lane);
+    let session = match TypeConfig::timeout(timeout, opening).await {
+        Ok(session) => session,
+        Err(_) => Err(OpenError::TimedOut(timeout)),
+    };
+    let session = session.map_err(|error| Unreachable::new(&error))?;
+    let pipeline = Pipeline { peer, session, input: Some(input), in_flight: VecDeque::new(), timeout };
+    Ok(Box::pin(stream::unfold(Some(pipeline), |pipeline| async {
+        let mut pipeline = pipeline?;
+        let answer = pipeline.next_answer().await?;
+        let goes_on = matches!(answer, Ok(Ok(_)));
+        Some((answer, goes_on.then_some(pipeline)))
+    })))
+}
+
+impl<S> Pipeline<'_, S>
+where
+    S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Send + Unpin,
+{
+    /// The answer to the oldest request that has none; `None` when all are answered and no more will come.
+    async fn next_answer(&mut self) -> Option<Answer> {
+        loop {
+            match self.step().await? {
+                Step::Send(request) => {
+                    if let Err(error) = self.send(request).await {
+                        return Some(Err(self.peer.rpc_error(RPCTypes::AppendEntries, error)));
+                    }
+                }
+                Step::InputEnded => self.input = None,
+                Step::Answered(sent, answer) => {
+                    if let Some(answer) = self.take(sent, answer) {
+                        return Some(answer);
+                    }
+                }
+            }
+        }
+    }
+
+    async fn step(&mut self) -> Option<Step> {
+        let may_send = self.in_flight.len() < self.peer.links.settings.appends_in_flight_max;
+        let input = self.input.as_mut().filter(|_| may_send);
+        let oldest = self.in_flight.front_mut();
+        let answer = match (input, oldest) {
+            (None, None) => return None,
+            (Some(input), None) => return Some(input.next().await.map_or(Step::InputEnded, Step::Send)),
+            (None, Some(oldest)) => TypeConfig::timeout_at(oldest.deadline, &mut oldest.call).await,
+            (Some(input), Some(oldest)) => tokio::select! {
+                biased;
+                answer = TypeConfig::timeout_at(oldest.deadline, &mut oldest.call) => answer,
+                request = input.next() => return Some(request.map_or(Step::InputEnded, Step::Send)),
+            },
+        };
+        let sent = self.in_flight.pop_front().expect("it was there");
+        let answer = match answer {
+            Ok(answer) => answer.map_err(LinkError::Call),
+            Err(_) => {
+                self.peer.links.suspect(&self.session);
+                Err(LinkError::TimedOut(self.timeout))
+            }
+        };
+        Some(Step::Answered(sent, answer))
+    }
+
+    /// Sends one request, in parts of at most `append_bytes_max` each.
+    async fn send(&mut self, request: AppendEntriesRequest<TypeConfig>) -> Result<(), LinkError> {
+        let bytes_max = self.peer.links.settings.append_bytes_max;
+        let mut prev = request.prev_log_id;
+        let mut rest = &request.entries[..];
+        loop {
+            let (part, later) = rest.split_at(entries_within(rest, bytes_max));
+            let last = part.last().map(|entry| entry.log_id()).or(prev);
+            let start = self.session.start(method::APPEND, message::append_bytes(part), |frame| {
+                message::put_append(frame, &request.vote, prev, request.leader_commit, part)
+            });
+            let deadline = TypeConfig::now() + self.timeout;
+            let call = match TypeConfig::timeout_at(deadline, start).await {
+                Ok(call) => call?,
+                Err(_) => {
+                    self.peer.links.suspect(&self.session);
+                    return Err(LinkError::TimedOut(self.timeout));
+                }
+            };
+            let commit = request.leader_commit;
+            self.in_flight.push_back(Sent { call, prev, last, commit, deadline, ends_request: later.is_empty() });
+            if later.is_empty() {
+                return Ok(());
+            }
+            (prev, rest) = (last, later);
+        }
+    }
+
+    /// What an answer means for openraft; `None` if it is of a part whose request has more.
+    fn take(&self, sent: Sent, answer: Result<bytes::Bytes, LinkError>) -> Option<Answer> {
+        let peer = self.peer;
+        let body = match answer {
+            Ok(body) => body,
+            Err(error) => return Some(Err(peer.rpc_error(RPCTypes::AppendEntries, error))),
+        };
+        let matched = match message::decode_appended(body) {
+            Ok(AppendEntriesResponse::Success) => sent.last,
+            Ok(AppendEntriesResponse::PartialSuccess(upto)) => upto,
+            Ok(AppendEntriesResponse::Conflict) => match sent.prev {
+                Some(prev) => return Some(Ok(Err(StreamAppendError::Conflict(prev)))),
+                None => return Some(Err(peer.malformed("the beginning of the log conflicts").into())),
+            },
+            Ok(AppendEntriesResponse::HigherVote(vote)) => {
+                return Some(Ok(Err(StreamAppendError::HigherVote(vote))));
+            }
+            Err(error) => return Some(Err(peer.malformed(error).into())),
+        };
+        peer.links.floors.acknowledged(peer.target, matched, sent.commit);
+        sent.ends_request.then_some(Ok(Ok(matched)))
+    }
+}
+
+/// How many of `entries` travel together: as many as fit into `bytes_max`, and at least one.
+fn entries_within(entries: &[Entry], bytes_max: usize) -> usize {
+    let mut bytes = 0;
+    let fitting = entries.iter().take_while(|entry| {
+        bytes += format::entry_bytes(entry);
+        bytes <= bytes_max
+    });
+    fitting.count().max(1).min(entries.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use openraft::EntryPayload;
+
+    use super::*;
+    use crate::types::Payload;
+
+    #[test]
+    fn appends_are_cut_by_bytes_and_a_great_entry_travels_alone() {
+        let entry = |bytes: usize| Entry {
+            log_id: LogId::new_term_index(1, 1),
+            payload: EntryPayload::Normal(Payload(Bytes::from(vec![0; bytes]))),
+        };
+        assert_eq!(entries_within(&[], 100), 0, "a heartbeat");
+        assert_eq!(entries_within(&[entry(500), entry(1)], 100), 1);
+        assert_eq!(entries_within(&[entry(10), entry(10), entry(10), entry(10)], 100), 3);
+    }
+}

@@ -1,0 +1,226 @@
+//! What the tasks of one node share, and how it carries proposals and finds read indexes.
+
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use futures_util::future::{Either, select};
+use holdfast_ledger::outcome::Applied;
+use openraft::errors::{ClientWriteError, RaftError};
+use openraft::type_config::TypeConfigExt;
+use openraft::{RaftMetrics, ReadPolicy, ServerState};
+use openraft_rt::WatchReceiver as _;
+
+use super::Unavailable;
+use crate::clock::ClockGuard;
+use crate::damage::Fatal;
+use crate::format;
+use crate::network::Links;
+use crate::network::message::method;
+use crate::proposer::batch::{Group, encode_groups};
+use crate::proposer::{Carried, Carrier, GroupAnswer, Leader, Proposer};
+use crate::reads::{IndexSource, Reads};
+use crate::session::Lane;
+use crate::settings::Settings;
+use crate::state::{Raft, StateHandle};
+use crate::stop::Stop;
+use crate::storage::Closing;
+use crate::types::{NodeId, NodeRecord, Payload, TypeConfig};
+
+/// Between two looks whether the clocks have agreed.
+const CLOCK_LOOK: Duration = Duration::from_millis(20);
+
+/// One node, for its own tasks.
+pub(crate) struct Core {
+    pub links: Arc<Links>,
+    pub raft: Raft,
+    pub state: StateHandle,
+    pub guard: ClockGuard,
+    pub fatal: Fatal,
+    pub settings: Settings,
+    pub stop: Stop,
+    /// The id of the data folder.
+    pub instance: u128,
+    /// How this node wants to be known.
+    pub record: NodeRecord,
+    /// Where it listens for peers.
+    pub listens: String,
+    /// One change of the members at a time.
+    pub members: tokio::sync::Mutex<()>,
+    /// Taken when the node stops.
+    pub closing: Mutex<Option<Closing>>,
+    pub proposer: OnceLock<Proposer>,
+    pub reads: OnceLock<Reads>,
+}
+
+impl Core {
+    pub fn node_id(&self) -> NodeId {
+        self.links.place.node_id
+    }
+
+    pub fn proposer(&self) -> &Proposer {
+        self.proposer.get().expect("set before the first session is accepted")
+    }
+
+    pub fn reads(&self) -> &Reads {
+        self.reads.get().expect("set before the first session is accepted")
+    }
+
+    pub fn metrics(&self) -> RaftMetrics<TypeConfig> {
+        self.raft.metrics().borrow_watched().clone()
+    }
+
+    /// What the membership says of a node.
+    pub fn record_of(&self, id: NodeId) -> Option<NodeRecord> {
+        let metrics = self.raft.server_metrics();
+        let metrics = metrics.borrow_watched();
+        metrics.membership_config.membership().get_node(&id).cloned()
+    }
+
+    pub fn leads(&self) -> bool {
+        self.raft.server_metrics().borrow_watched().state == ServerState::Leader
+    }
+
+    pub fn leader(&self) -> Leader {
+        let metrics = self.raft.server_metrics();
+        let metrics = metrics.borrow_watched();
+        if metrics.state == ServerState::Leader {
+            return Leader::Me;
+        }
+        let Some(id) = metrics.current_leader.filter(|id| *id != self.node_id()) else { return Leader::Unknown };
+        match metrics.membership_config.membership().get_node(&id) {
+            Some(record) => Leader::Other(id, record.clone()),
+            None => Leader::Unknown,
+        }
+    }
+
+    /// Resolves when the leader, the vote or the membership is another one, or the node stops.
+    pub async fn leader_changed(&self) {
+        let mut metrics = self.raft.server_metrics();
+        metrics.borrow_and_update();
+        let _ = metrics.changed().await;
+    }
+
+    /// Sleeps, unless the node stops meanwhile. Returns whether it goes on.
+    pub async fn sleep(&self, duration: Duration) -> bool {
+        let sleep = std::pin::pin!(TypeConfig::sleep(duration));
+        let stop = std::pin::pin!(self.stop.wait());
+        matches!(select(stop, sleep).await, Either::Right(_))
+    }
+
+    /// Resolves once the clocks have agreed for the first time.
+    async fn first_time(&self) {
+        while !self.guard.has_time() {
+            TypeConfig::sleep(CLOCK_LOOK).await;
+        }
+    }
+
+    /// Nothing new is begun on a node that stops.
+    pub fn check_running(&self) -> Result<(), Unavailable> {
+        if self.stop.is_raised() || self.fatal.latched().is_some() {
+            return Err(Unavailable::Stopping);
+        }
+        Ok(())
+    }
+
+    /// Waits until this node has applied `index`.
+    pub async fn applied(&self, index: u64) -> Result<u64, Unavailable> {
+        let mut applied = self.state.applied();
+        let applied = std::pin::pin!(applied.wait_until_ge(&index));
+        let stop = std::pin::pin!(self.stop.wait());
+        match select(stop, applied).await {
+            Either::Right((Ok(applied), _)) => Ok(applied),
+            _ => Err(Unavailable::Stopping),
+        }
+    }
+}
+
+impl Carrier for Core {
+    fn leader(&self) -> Leader {
+        Core::leader(self)
+    }
+
+    async fn leader_changed(&self) {
+        Core::leader_changed(self).await
+    }
+
+    async fn stamp(&self) -> u64 {
+        if !self.guard.has_time() {
+            let wait = Duration::from_millis(self.settings.clock_wait_ms);
+            let _ = TypeConfig::timeout(wait, self.first_time()).await;
+        }
+        self.guard.stamp(|| self.state.with_state(|state| state.meta().now_ms)).time_ms
+    }
+
+    async fn write(&self, payload: Payload) -> Carried<Applied> {
+        match self.raft.client_write(payload).await {
+            Ok(written) => match written.data.0 {
+                Some(applied) => Carried::Answered(applied),
+                // Its outcome was part of a snapshot that was installed.
+                None => Carried::Unknown,
+            },
+            // The entry was in the log and is not any more here; it may still be committed by another leader.
+            Err(RaftError::APIError(ClientWriteError::LogEntryDiscarded(_))) => Carried::Unknown,
+            Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_))) => Carried::NotProposed,
+            Err(error) => {
+                tracing::warn!(%error, "a proposal has no answer");
+                Carried::Unknown
+            }
+        }
+    }
+
+    async fn forward(
+        &self,
+        to: NodeId,
+        record: &NodeRecord,
+        groups: Vec<Group>,
+        timeout: Duration,
+    ) -> Carried<Vec<GroupAnswer>> {
+        let body = encode_groups(groups.iter());
+        match self.links.call(to, record, Lane::Proposals, method::PROPOSE, &body, timeout).await {
+            Ok(answer) => match format::decode(&answer) {
+                Ok(answers) => Carried::Answered(answers),
+                Err(error) => {
+                    tracing::warn!(%error, leader = to, "the leader's answer cannot be read");
+                    Carried::Unknown
+                }
+            },
+            Err(error) if error.not_sent() => Carried::NotProposed,
+            Err(error) => {
+                tracing::debug!(%error, leader = to, "forwarded proposals have no answer");
+                Carried::Unknown
+            }
+        }
+    }
+}
+
+impl IndexSource for Core {
+    fn leader(&self) -> Leader {
+        Core::leader(self)
+    }
+
+    async fn leader_changed(&self) {
+        Core::leader_changed(self).await
+    }
+
+    async fn confirm(&self) -> Carried<u64> {
+        let confirming = self.raft.get_read_linearizer(ReadPolicy::ReadIndex);
+        match TypeConfig::timeout(self.settings.read_timeout(), confirming).await {
+            Ok(Ok(linearizer)) => Carried::Answered(linearizer.read_log_id().index()),
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "no read index");
+                Carried::NotProposed
+            }
+            Err(_) => Carried::NotProposed,
+        }
+    }
+
+    async fn ask(&self, to: NodeId, record: &NodeRecord) -> Carried<u64> {
+        let timeout = self.settings.election_max();
+        let asked = self.links.call(to, record, Lane::Control, method::READ_INDEX, &[], timeout).await;
+        let index = asked.ok().and_then(|answer| format::decode::<Result<u64, Unavailable>>(&answer).ok());
+        match index {
+            Some(Ok(index)) => Carried::Answered(index),
+            _ => Carried::NotProposed,
+        }
+    }
+}
