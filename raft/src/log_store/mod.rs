@@ -70,8 +70,8 @@ impl Shared {
         self.held.lock().expect("nothing panics while it holds the log's bounds")
     }
 
-    fn set_synced_end(&self, end: u64) {
-        self.synced_end.send_if_modified(|synced| std::mem::replace(synced, end) != end);
+    fn raise_synced_end(&self, end: u64) {
+        self.synced_end.send_if_modified(|synced| std::mem::replace(synced, end.max(*synced)) < end);
     }
 
     fn lower_synced_end(&self, end: u64) {

@@ -180,7 +180,7 @@ impl Writer {
             writer.shared.engine.write(batch, durability).map_err(fault("writing the log"))?;
             if let Some(end) = end {
                 writer.shared.held().recent.written(end);
-                writer.shared.set_synced_end(end);
+                writer.shared.raise_synced_end(end);
             }
             if let Some(vote) = vote {
                 writer.shared.held().vote = Some(vote);
@@ -207,7 +207,7 @@ impl Writer {
         self.chain = match chain {
             Some(chain) => chain,
             // The log is empty up to here.
-            None => self.shared.held().purged.map_or(CHAIN_START, |purged| purged.chain),
+            None => self.base_chain(),
         };
         let mut batch = Batch::new();
         let mut from = chain::entry_key(end);
@@ -218,7 +218,10 @@ impl Writer {
             from = chain::entry_key(index_of(last)? + 1);
             batch.extend(rows.into_iter().map(|(key, _)| Change::Delete { table: ENTRIES, key }));
         }
-        self.shared.engine.write(batch, Durability::Synced).map_err(fault("truncating the log"))
+        self.shared.engine.write(batch, Durability::Synced).map_err(fault("truncating the log"))?;
+        // Entries that were on their way when the log was truncated have been written meanwhile, and are gone again.
+        self.shared.held().recent.truncate(end);
+        Ok(())
     }
 
     /// The chain's value at a stored entry.
@@ -229,25 +232,37 @@ impl Writer {
 
     /// Removes the entries up to `log_id`. Unsynced: if that is lost they are purged again.
     fn purge(&mut self, log_id: LogId) -> Result<(), Fault> {
-        let index = log_id.index();
-        let stored = self.chain_at(index)?;
-        let purged = match stored {
+        let next = log_id.index() + 1;
+        let purged = match self.chain_at(log_id.index())? {
             Some(chain) => Purged { log_id: log_id.into(), chain },
+            // The log begins after it anyway.
+            None if self.has_after(next)? => Purged { log_id: log_id.into(), chain: self.base_chain() },
             // A snapshot took the place of entries that were never here: the log begins anew after it.
-            None => Purged::reset(log_id),
+            None => {
+                let purged = Purged::reset(log_id);
+                self.chain = purged.chain;
+                purged
+            }
         };
-        let end = chain::entry_key(index + 1);
         let batch = vec![
-            Change::DeleteRange { table: ENTRIES, from: chain::entry_key(0), to: end },
+            Change::DeleteRange { table: ENTRIES, from: chain::entry_key(0), to: chain::entry_key(next) },
             Change::Put { table: RECORDS, key: Bytes::from_static(PURGED), row: format::encode(&purged) },
         ];
         self.shared.engine.write(batch, Durability::Unsynced).map_err(fault("purging the log"))?;
-        if stored.is_none() {
-            self.chain = purged.chain;
-            self.shared.set_synced_end(index + 1);
-        }
         self.shared.held().purged = Some(purged);
+        self.shared.raise_synced_end(next);
         Ok(())
+    }
+
+    /// Whether an entry with this index or a higher one is stored.
+    fn has_after(&self, index: u64) -> Result<bool, Fault> {
+        let rows = self.shared.engine.range(ENTRIES, &chain::entry_key(index), None, Order::Ascending, 1);
+        Ok(!rows.map_err(fault("reading the log"))?.is_empty())
+    }
+
+    /// The chain's value before the log's first entry.
+    fn base_chain(&self) -> u32 {
+        self.shared.held().purged.map_or(CHAIN_START, |purged| purged.chain)
     }
 
     /// Brings the watermark to what is synced.

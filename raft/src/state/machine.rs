@@ -102,6 +102,10 @@ fn apply_batch(held: &mut Held, log_id: LogId, batch: &Batch) -> Result<Applied,
         Err(panic) => Fault::Invariant { index, invariant: panic_message(&*panic) },
     };
     held.state.store_mut().roll_back();
+    // If the disk fails here as well, the rows are still right: what is kept beside them only serves apply, which is over.
+    if let Err(error) = held.state.reload() {
+        tracing::warn!(%error, "the state could not be read again after entry {index} was taken back");
+    }
     Err(fault)
 }
 

@@ -14,6 +14,9 @@ pub const ROW_OVERHEAD_BYTES: usize = 96;
 /// A changed row; `None`: it was deleted.
 pub type Row = Option<Bytes>;
 
+/// Changed rows with their keys, in order.
+pub type Changes<'a> = Box<dyn Iterator<Item = (&'a Bytes, &'a Row)> + 'a>;
+
 /// Changed rows, in order, by table.
 #[derive(Debug, Default)]
 pub struct Overlay {
@@ -54,13 +57,7 @@ impl Overlay {
     }
 
     /// The changed rows with `from <= key < to`, in order.
-    pub fn range(
-        &self,
-        table: Table,
-        from: &[u8],
-        to: Option<&[u8]>,
-        order: Order,
-    ) -> Box<dyn Iterator<Item = (&Bytes, &Row)> + '_> {
+    pub fn range(&self, table: Table, from: &[u8], to: Option<&[u8]>, order: Order) -> Changes<'_> {
         let Some(rows) = self.tables.get(&table) else { return Box::new(std::iter::empty()) };
         let to = to.map_or(Bound::Unbounded, Bound::Excluded);
         let rows = rows.range::<[u8], _>((Bound::Included(from), to));

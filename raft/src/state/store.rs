@@ -14,7 +14,7 @@ use holdfast_ledger::store::{Order, Read, StoreError, Write};
 use holdfast_ledger::tables::Table;
 
 use super::cache::RowCache;
-use super::overlay::{Overlay, Row};
+use super::overlay::{Changes, Overlay, Row};
 use crate::engine::{EngineError, SharedEngine};
 use crate::runtime::WatchReceiver;
 
@@ -153,7 +153,7 @@ impl Read for StateStore {
 }
 
 /// Takes `key` from every layer that has it, and answers with the row of the first one.
-fn take<'a>(layers: &mut [Peekable<Box<dyn Iterator<Item = (&'a Bytes, &'a Row)> + 'a>>], key: &Bytes) -> Option<Row> {
+fn take(layers: &mut [Peekable<Changes<'_>>], key: &Bytes) -> Option<Row> {
     let mut taken = None;
     for layer in layers {
         if let Some((_, row)) = layer.next_if(|(next, _)| *next == key) {
