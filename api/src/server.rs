@@ -26,7 +26,7 @@ use tracing::{debug, warn};
 use crate::limits::Peer;
 
 /// How long the head of a request may take to arrive, idle time before it included.
-pub const HEAD_WAIT: Duration = Duration::from_secs(60);
+pub const HEAD_WAIT: Duration = Duration::from_secs(30);
 /// Connections at the same time.
 pub const CONNECTIONS_MAX: usize = 20_000;
 /// The head of a request and what is buffered with it, in bytes.

@@ -65,6 +65,7 @@ impl World {
                 peer_addr: None,
                 http_addr: "127.0.0.1:0".into(),
                 settings: Default::default(),
+                storage: Default::default(),
                 start: Start::Bootstrap,
             };
             let node = Node::start(options).await.expect("a new folder starts");
