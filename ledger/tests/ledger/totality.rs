@@ -91,28 +91,30 @@ fn seen() -> impl Strategy<Value = Seen> {
 }
 
 /// Rules as an operator's slip might write them.
-fn hostile_policy() -> impl Strategy<Value = Policy> {
-    (vec(number(), 12), vec(small(), 7)).prop_map(|(long, short)| Policy {
-        lock_ttl_ms: long[0],
-        lock_extension_ms: long[1],
-        lock_extensions_max: short[0],
-        payment_grace_ms: long[2],
-        payment_attempts_max: short[1],
-        locks_per_user_max: short[2],
-        tickets_per_order_max: short[3],
-        cooldown_after_expiries: short[4],
-        cooldown_ms: long[3],
-        session_ttl_ms: long[4],
-        sessions_per_user_max: short[5],
-        idempotency_ttl_ms: long[5],
-        idempotency_keys_per_user_max: short[6],
-        idempotency_records_max: long[6],
-        sweep_entries_max: short[0],
-        history_per_entity_max: long[7],
-        outbox_retention_ms: long[8],
-        outbox_events_soft_max: long[9],
-        outbox_events_hard_max: long[10],
-    })
+fn hostile_policy() -> BoxedStrategy<Policy> {
+    (vec(number(), 12), vec(small(), 7))
+        .prop_map(|(long, short)| Policy {
+            lock_ttl_ms: long[0],
+            lock_extension_ms: long[1],
+            lock_extensions_max: short[0],
+            payment_grace_ms: long[2],
+            payment_attempts_max: short[1],
+            locks_per_user_max: short[2],
+            tickets_per_order_max: short[3],
+            cooldown_after_expiries: short[4],
+            cooldown_ms: long[3],
+            session_ttl_ms: long[4],
+            sessions_per_user_max: short[5],
+            idempotency_ttl_ms: long[5],
+            idempotency_keys_per_user_max: short[6],
+            idempotency_records_max: long[6],
+            sweep_entries_max: short[0],
+            history_per_entity_max: long[7],
+            outbox_retention_ms: long[8],
+            outbox_events_soft_max: long[9],
+            outbox_events_hard_max: long[10],
+        })
+        .boxed()
 }
 
 /// One rule of a policy that is otherwise sound, so that some of the slips get past a check of the whole.
@@ -133,7 +135,7 @@ fn slipped_policy() -> impl Strategy<Value = Policy> {
     })
 }
 
-fn command() -> impl Strategy<Value = Command> {
+fn command() -> BoxedStrategy<Command> {
     let user = || id().prop_map(UserId);
     let ticket = || id().prop_map(TicketId);
     let order = || id().prop_map(OrderId);
@@ -191,10 +193,12 @@ fn command() -> impl Strategy<Value = Command> {
         number().prop_map(|upto| Command::AckOutbox { upto }),
         any::<u16>().prop_map(|lineage| Command::RaiseLineage { lineage }),
     ];
-    prop_oneof![2 => users, 3 => tickets, 4 => orders, 3 => bank, 1 => cluster]
+    // Boxed, each: unions of unions by value overflow the stack of an unoptimised build.
+    prop_oneof![2 => users.boxed(), 3 => tickets.boxed(), 4 => orders.boxed(), 3 => bank.boxed(), 1 => cluster.boxed()]
+        .boxed()
 }
 
-fn actor() -> impl Strategy<Value = Actor> {
+fn actor() -> BoxedStrategy<Actor> {
     let signed_in = (id(), id(), prop_oneof![8 => Just(0u32), 1 => small()])
         .prop_map(|(user, session, epoch)| SignedIn { user: UserId(user), session: SessionId(session), epoch });
     // The first four people of a walk, in the sessions that they signed up with.
@@ -211,9 +215,10 @@ fn actor() -> impl Strategy<Value = Actor> {
         1 => Just(Actor::Service(Service::Payments)),
         1 => Just(Actor::Service(Service::Notifications)),
     ]
+    .boxed()
 }
 
-fn batch() -> impl Strategy<Value = Batch> {
+fn batch() -> BoxedStrategy<Batch> {
     let idempotency =
         maybe((text(), any::<u128>()).prop_map(|(key, request_hash)| IdempotencyKey { key, request_hash }));
     let submitted = (actor(), idempotency, command()).prop_map(|(actor, idempotency, command)| Submitted {
@@ -222,7 +227,7 @@ fn batch() -> impl Strategy<Value = Batch> {
         command,
     });
     let time_ms = prop_oneof![4 => NOON_MS..NOON_MS + 100_000_000, 1 => number()];
-    (time_ms, vec(submitted, 1..4)).prop_map(|(time_ms, commands)| Batch { time_ms, commands })
+    (time_ms, vec(submitted, 1..4)).prop_map(|(time_ms, commands)| Batch { time_ms, commands }).boxed()
 }
 
 /// Walks a little, so that there is something to hurt.
