@@ -1,0 +1,29 @@
+//! The deterministic simulator: a whole cluster, its clients and its faults in one process, on one thread, under virtual time.
+//!
+//! The nodes are the real thing: replication, the ledger and the axum router, over a simulated disk, clock and network. A
+//! [`schedule`] says what goes wrong and when; [`run`] carries it out and judges it with the [`check`]s; the same schedule
+//! gives the same run, event for event, which the [`trace`]'s hash shows.
+//!
+//! All of it exists under `cfg(madsim)` alone: see the `sim` alias of cargo, or `make sim`.
+//!
+//! What this deliberately does not do: simulate RocksDB, TCP or HTTP's bytes. Those are tested with real processes.
+
+#![cfg(madsim)]
+
+pub mod check;
+pub mod client;
+pub mod clocks;
+pub mod evidence;
+pub mod expand;
+pub mod frames;
+pub mod history;
+pub mod hop;
+pub mod machine;
+pub mod provider;
+pub mod quiet;
+pub mod run;
+pub mod schedule;
+pub mod streams;
+pub mod trace;
+pub mod workload;
+pub mod world;

@@ -1,0 +1,451 @@
+//! The judges: each holds the evidence of a run against one promise, and each has a test with evidence that must fail.
+//!
+//! The evidence is what the clients were told, what every machine has in the end, and the bank's book. The checks share no
+//! code with what they check.
+//!
+//! What this deliberately does not do: look inside a node. What a node saw on its way (states at the same index, leaders of a
+//! term, ledger time) is compared while the run goes on, by the [observer](crate::machine::Observed).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::history::{Asked, Call, Told};
+use crate::provider::{Line, Standing};
+
+/// One machine in the end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct End {
+    pub number: u32,
+    pub index: u64,
+    pub hash: u128,
+    /// What a full scan of its state found wrong.
+    pub violations: Vec<String>,
+}
+
+/// A ticket in the end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TicketEnd {
+    /// The order that has bought it.
+    pub sold_to: Option<String>,
+    /// The order whose lock holds it.
+    pub locked_by: Option<String>,
+}
+
+/// An order in the end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OrderEnd {
+    pub user: String,
+    pub complete: bool,
+    /// Its lock is live.
+    pub live: bool,
+    pub tickets: Vec<String>,
+    pub total_minor: u64,
+}
+
+/// Everything that a run left behind.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Evidence {
+    pub calls: Vec<Call>,
+    pub ends: Vec<End>,
+    pub tickets: BTreeMap<String, TicketEnd>,
+    pub orders: BTreeMap<String, OrderEnd>,
+    /// By intent.
+    pub charges: BTreeMap<String, Line>,
+}
+
+/// One promise, and who judges it. A judge says what is wrong, in sentences.
+pub struct Check {
+    pub name: &'static str,
+    pub judge: fn(&Evidence) -> Vec<String>,
+}
+
+/// All of them.
+pub const CHECKS: &[Check] = &[
+    Check { name: "invariants", judge: invariants },
+    Check { name: "replicas", judge: replicas },
+    Check { name: "purchases", judge: purchases },
+    Check { name: "sold once", judge: sold_once },
+    Check { name: "charges", judge: charges },
+    Check { name: "at most once", judge: at_most_once },
+    Check { name: "real time", judge: real_time },
+    Check { name: "answers", judge: answers },
+    Check { name: "refusals", judge: refusals },
+    Check { name: "nothing left open", judge: nothing_left_open },
+];
+
+/// Every judgement, each with the name of its check before it.
+pub fn judge(evidence: &Evidence) -> Vec<String> {
+    let said =
+        |check: &Check| (check.judge)(evidence).into_iter().map(|line| format!("{}: {line}", check.name)).collect();
+    CHECKS.iter().flat_map(|check| -> Vec<String> { said(check) }).collect()
+}
+
+impl Evidence {
+    /// The calls that were answered, with their answers.
+    fn answered(&self) -> impl Iterator<Item = (&Call, &Told)> {
+        self.calls.iter().filter_map(|call| Some((call, call.told.as_ref()?)))
+    }
+
+    /// The account of each client.
+    fn users(&self) -> BTreeMap<u32, &str> {
+        let is_account = |asked: &Asked| matches!(asked, Asked::SignUp { .. } | Asked::SignIn { .. });
+        let signed_in = self.answered().filter(|(call, told)| is_account(&call.asked) && told.status < 300);
+        signed_in.filter_map(|(call, told)| Some((call.client, told.id.as_deref()?))).collect()
+    }
+}
+
+/// A full scan of every machine's state finds nothing wrong.
+fn invariants(evidence: &Evidence) -> Vec<String> {
+    let of = |end: &End| end.violations.iter().map(|what| format!("n{}: {what}", end.number)).collect::<Vec<_>>();
+    evidence.ends.iter().flat_map(of).collect()
+}
+
+/// All machines have the same state at the same index.
+fn replicas(evidence: &Evidence) -> Vec<String> {
+    let mut states: BTreeMap<u64, (u32, u128)> = BTreeMap::new();
+    let mut wrong = Vec::new();
+    for end in &evidence.ends {
+        let (first, hash) = *states.entry(end.index).or_insert((end.number, end.hash));
+        if hash != end.hash {
+            wrong.push(format!("n{first} and n{} differ at index {}", end.number, end.index));
+        }
+    }
+    wrong
+}
+
+/// Every purchase that was acknowledged is there, at the price that the buyer saw.
+fn purchases(evidence: &Evidence) -> Vec<String> {
+    let mut seen_prices: BTreeMap<&str, u64> = BTreeMap::new();
+    for (call, told) in evidence.answered() {
+        if let (Asked::PlaceOrder { price_minor, .. }, 201, Some(order)) = (&call.asked, told.status, &told.id) {
+            seen_prices.insert(order, *price_minor);
+        }
+    }
+    let mut wrong = Vec::new();
+    for (call, told) in evidence.answered() {
+        let (Asked::Pay { order, .. }, 201) = (&call.asked, told.status) else { continue };
+        match evidence.orders.get(order) {
+            None => wrong.push(format!("order {order} was paid and is gone")),
+            Some(end) if !end.complete => wrong.push(format!("order {order} was paid and is not complete")),
+            Some(end) if seen_prices.get(order.as_str()).is_some_and(|seen| *seen != end.total_minor) => {
+                wrong.push(format!("order {order} costs {}, which is not what its buyer saw", end.total_minor));
+            }
+            Some(_) => {}
+        }
+    }
+    for (order, seen) in seen_prices {
+        match evidence.orders.get(order) {
+            None => wrong.push(format!("order {order} was acknowledged and is gone")),
+            Some(end) if end.total_minor != seen => {
+                wrong.push(format!("order {order} was not locked at the price seen"))
+            }
+            Some(_) => {}
+        }
+    }
+    wrong
+}
+
+/// A ticket is in at most one complete order, and both agree.
+fn sold_once(evidence: &Evidence) -> Vec<String> {
+    let mut buyers: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (id, order) in evidence.orders.iter().filter(|(_, order)| order.complete) {
+        order.tickets.iter().for_each(|ticket| buyers.entry(ticket).or_default().push(id));
+    }
+    let mut wrong = Vec::new();
+    for (ticket, orders) in &buyers {
+        if orders.len() > 1 {
+            wrong.push(format!("ticket {ticket} was sold {} times: {orders:?}", orders.len()));
+        }
+        let sold_to = evidence.tickets.get(*ticket).and_then(|end| end.sold_to.as_deref());
+        if sold_to != orders.first().copied() {
+            wrong.push(format!("ticket {ticket} is in complete order {}, but is sold to {sold_to:?}", orders[0]));
+        }
+    }
+    for (ticket, end) in
+        evidence.tickets.iter().filter(|(id, end)| end.sold_to.is_some() && !buyers.contains_key(id.as_str()))
+    {
+        wrong.push(format!("ticket {ticket} is sold to {:?}, which is not complete", end.sold_to));
+    }
+    wrong
+}
+
+/// Money was taken once for every complete order, at the locked price, and for nothing else.
+fn charges(evidence: &Evidence) -> Vec<String> {
+    let mut taken: BTreeMap<&str, (u32, u64)> = BTreeMap::new();
+    let mut wrong = Vec::new();
+    for (intent, line) in &evidence.charges {
+        match line.standing {
+            Standing::Captured => {
+                let (captures, amount_minor) = taken.entry(&line.order).or_default();
+                *captures += line.captures;
+                *amount_minor += line.amount_minor;
+            }
+            Standing::Authorized => {
+                wrong.push(format!("{intent} of order {} was neither captured nor voided", line.order))
+            }
+            Standing::Created | Standing::Declined | Standing::Voided | Standing::Refunded => {}
+        }
+    }
+    for (id, order) in &evidence.orders {
+        match (order.complete, taken.remove(id.as_str())) {
+            (true, Some((1, amount_minor))) if amount_minor == order.total_minor => {}
+            (true, Some((1, amount_minor))) => {
+                wrong.push(format!("order {id} was locked at {} and charged {amount_minor}", order.total_minor));
+            }
+            (true, Some((captures, _))) => wrong.push(format!("order {id} was charged {captures} times")),
+            (true, None) => wrong.push(format!("order {id} is complete and was never charged")),
+            (false, Some(_)) => wrong.push(format!("order {id} is not complete and was charged")),
+            (false, None) => {}
+        }
+    }
+    wrong.extend(taken.keys().map(|order| format!("order {order} was charged and does not exist")));
+    wrong
+}
+
+/// A call happened at most once, however often it was sent.
+fn at_most_once(evidence: &Evidence) -> Vec<String> {
+    let users = evidence.users();
+    let mut asked: BTreeMap<(&str, &str), i64> = BTreeMap::new();
+    let mut orders = BTreeSet::new();
+    let mut wrong = Vec::new();
+    for call in &evidence.calls {
+        let Asked::PlaceOrder { ticket, .. } = &call.asked else { continue };
+        let Some(user) = users.get(&call.client) else { continue };
+        let told = call.told.as_ref();
+        if told.is_none_or(|told| told.status == 201) {
+            *asked.entry((user, ticket)).or_default() += 1;
+        }
+        let order = told.filter(|told| told.status == 201).and_then(|told| told.id.as_deref());
+        if let Some(order) = order.filter(|order| !orders.insert(order.to_string())) {
+            wrong.push(format!("two calls were answered with order {order}"));
+        }
+    }
+    for (id, order) in &evidence.orders {
+        for ticket in &order.tickets {
+            let left = asked.entry((order.user.as_str(), ticket.as_str())).or_default();
+            *left -= 1;
+            if *left < 0 {
+                wrong.push(format!("order {id} for ticket {ticket} was never asked for"));
+            }
+        }
+    }
+    wrong
+}
+
+/// What was answered before a call began is in the state that answers it: log indexes respect real time.
+fn real_time(evidence: &Evidence) -> Vec<String> {
+    let mut moments = Vec::new();
+    for (call, told) in evidence.answered() {
+        let (Some(returned_ns), Some(index)) = (call.returned_ns, told.log_index) else { continue };
+        moments.push((returned_ns, true, index, call));
+        // A remembered answer, and one that an earlier attempt already had, may be older.
+        if !told.replayed {
+            moments.push((call.invoked_ns, false, index, call));
+        }
+    }
+    moments.sort_by_key(|(at_ns, is_return, index, _)| (*at_ns, *is_return, *index));
+    let mut newest = 0;
+    let mut wrong = Vec::new();
+    for (_, is_return, index, call) in moments {
+        if is_return {
+            newest = newest.max(index);
+        } else if index < newest {
+            wrong.push(format!(
+                "{:?} reflects index {index}, but {newest} had been answered before it began",
+                call.asked
+            ));
+        }
+    }
+    wrong
+}
+
+/// Every answer is one that its request may have.
+fn answers(evidence: &Evidence) -> Vec<String> {
+    let allowed = |asked: &Asked| -> &[u16] {
+        match asked {
+            Asked::SignUp { .. } => &[201, 400],
+            Asked::SignIn { .. } | Asked::ListTickets | Asked::ReadTicket { .. } | Asked::ReadOrder { .. } => &[200],
+            Asked::CreateTicket { .. } => &[201],
+            Asked::ChangePrice { .. } => &[200, 400],
+            Asked::PlaceOrder { .. } => &[201, 400, 409, 403],
+            Asked::CancelOrder { .. } => &[204, 409],
+            Asked::Pay { .. } => &[201, 400, 402, 409],
+        }
+    };
+    let unexpected = evidence.answered().filter(|(call, told)| !allowed(&call.asked).contains(&told.status));
+    unexpected.map(|(call, told)| format!("{:?} was answered {} {:?}", call.asked, told.status, told.code)).collect()
+}
+
+/// A buyer who was told that a ticket is sold was told the truth.
+fn refusals(evidence: &Evidence) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for (call, told) in evidence.answered() {
+        let (Asked::PlaceOrder { ticket, .. }, Some("ticket_sold")) = (&call.asked, told.code.as_deref()) else {
+            continue;
+        };
+        if evidence.tickets.get(ticket).is_none_or(|end| end.sold_to.is_none()) {
+            wrong.push(format!("ticket {ticket} was said to be sold and is not"));
+        }
+    }
+    wrong
+}
+
+/// After some quiet, every lock has ended and every payment is decided.
+fn nothing_left_open(evidence: &Evidence) -> Vec<String> {
+    let live = evidence
+        .orders
+        .iter()
+        .filter(|(_, order)| order.live)
+        .map(|(id, _)| format!("order {id} still holds its lock"));
+    let locked = evidence.tickets.iter().filter(|(_, end)| end.locked_by.is_some());
+    live.chain(locked.map(|(id, end)| format!("ticket {id} is still locked by {:?}", end.locked_by))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(status: u16, log_index: u64, id: &str) -> Told {
+        Told { status, log_index: Some(log_index), replayed: false, code: None, id: Some(id.into()), price_minor: None }
+    }
+
+    fn call(client: u32, asked: Asked, span_ns: (u64, u64), told: Told) -> Call {
+        Call { client, asked, invoked_ns: span_ns.0, attempts: 1, returned_ns: Some(span_ns.1), told: Some(told) }
+    }
+
+    fn place(ticket: &str) -> Asked {
+        Asked::PlaceOrder { ticket: ticket.into(), price_minor: 500 }
+    }
+
+    fn pay(order: &str) -> Asked {
+        Asked::Pay { order: order.into(), declined: false }
+    }
+
+    fn order(user: &str, complete: bool, ticket: &str) -> OrderEnd {
+        OrderEnd { user: user.into(), complete, live: false, tickets: vec![ticket.into()], total_minor: 500 }
+    }
+
+    fn line(order: &str, standing: Standing) -> Line {
+        Line { order: order.into(), amount_minor: 500, standing, captures: u32::from(standing == Standing::Captured) }
+    }
+
+    /// Two buyers, two tickets: one bought, one locked and left.
+    fn good() -> Evidence {
+        let sign_up = |email: &str| Asked::SignUp { email: email.into() };
+        let refused = Told { code: Some("ticket_sold".into()), ..told(400, 14, "") };
+        Evidence {
+            calls: vec![
+                call(1, sign_up("a"), (0, 10), told(201, 5, "ua")),
+                call(2, sign_up("b"), (0, 12), told(201, 6, "ub")),
+                call(1, place("t1"), (20, 30), told(201, 10, "o1")),
+                call(2, place("t2"), (20, 35), told(201, 11, "o2")),
+                call(1, pay("o1"), (40, 50), told(201, 13, "p1")),
+                call(2, place("t1"), (60, 70), refused),
+            ],
+            ends: (1..=3).map(|number| End { number, index: 20, hash: 7, violations: vec![] }).collect(),
+            tickets: BTreeMap::from([
+                ("t1".into(), TicketEnd { sold_to: Some("o1".into()), locked_by: None }),
+                ("t2".into(), TicketEnd { sold_to: None, locked_by: None }),
+            ]),
+            orders: BTreeMap::from([("o1".into(), order("ua", true, "t1")), ("o2".into(), order("ub", false, "t2"))]),
+            charges: BTreeMap::from([("pi_1".into(), line("o1", Standing::Captured))]),
+        }
+    }
+
+    /// The names of the checks that object once the evidence is changed.
+    fn objections(change: impl FnOnce(&mut Evidence)) -> BTreeSet<String> {
+        let mut evidence = good();
+        change(&mut evidence);
+        judge(&evidence).iter().map(|line| line.split(':').next().expect("a name").to_string()).collect()
+    }
+
+    fn only(name: &str) -> BTreeSet<String> {
+        BTreeSet::from([name.to_string()])
+    }
+
+    #[test]
+    fn a_good_run_passes() {
+        assert_eq!(judge(&good()), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_violated_invariant_is_seen() {
+        assert_eq!(objections(|run| run.ends[1].violations.push("a counter is off".into())), only("invariants"));
+    }
+
+    #[test]
+    fn a_replica_that_differs_is_seen() {
+        assert_eq!(objections(|run| run.ends[2].hash = 8), only("replicas"));
+        assert_eq!(objections(|run| (run.ends[2].hash, run.ends[2].index) = (8, 19)), BTreeSet::new());
+    }
+
+    #[test]
+    fn a_lost_purchase_is_seen() {
+        assert!(objections(|run| _ = run.orders.remove("o1")).contains("purchases"));
+        assert!(objections(|run| run.orders.get_mut("o1").unwrap().complete = false).contains("purchases"));
+        assert_eq!(objections(|run| _ = run.orders.remove("o2")), only("purchases"));
+    }
+
+    #[test]
+    fn another_price_than_the_one_seen_is_seen() {
+        let dearer = |run: &mut Evidence| run.orders.get_mut("o1").unwrap().total_minor = 600;
+        assert!(objections(dearer).contains("purchases"));
+    }
+
+    #[test]
+    fn a_ticket_sold_twice_is_seen() {
+        let twice = |run: &mut Evidence| _ = run.orders.insert("o3".into(), order("ub", true, "t1"));
+        assert!(objections(twice).contains("sold once"));
+        let unsold = |run: &mut Evidence| run.tickets.get_mut("t2").unwrap().sold_to = Some("o2".into());
+        assert_eq!(objections(unsold), only("sold once"));
+    }
+
+    #[test]
+    fn wrong_charges_are_seen() {
+        let change = |change: fn(&mut BTreeMap<String, Line>)| objections(|run| change(&mut run.charges));
+        assert_eq!(change(|book| book.clear()), only("charges"));
+        assert_eq!(change(|book| book.get_mut("pi_1").unwrap().amount_minor = 499), only("charges"));
+        assert_eq!(change(|book| book.get_mut("pi_1").unwrap().captures = 2), only("charges"));
+        assert_eq!(change(|book| _ = book.insert("pi_2".into(), line("o1", Standing::Captured))), only("charges"));
+        assert_eq!(change(|book| _ = book.insert("pi_2".into(), line("o2", Standing::Captured))), only("charges"));
+        assert_eq!(change(|book| _ = book.insert("pi_2".into(), line("o2", Standing::Authorized))), only("charges"));
+        assert_eq!(change(|book| _ = book.insert("pi_2".into(), line("o9", Standing::Captured))), only("charges"));
+        assert_eq!(change(|book| _ = book.insert("pi_2".into(), line("o2", Standing::Voided))), BTreeSet::new());
+    }
+
+    #[test]
+    fn a_call_that_happened_twice_is_seen() {
+        let again = |run: &mut Evidence| _ = run.orders.insert("o3".into(), order("ub", false, "t2"));
+        assert_eq!(objections(again), only("at most once"));
+        let shared = |run: &mut Evidence| run.calls[3].told = Some(told(201, 11, "o1"));
+        assert!(objections(shared).contains("at most once"));
+    }
+
+    #[test]
+    fn a_call_without_an_answer_may_have_happened() {
+        let lost_answer = |run: &mut Evidence| (run.calls[3].told, run.calls[3].returned_ns) = (None, None);
+        assert_eq!(objections(lost_answer), BTreeSet::new());
+    }
+
+    #[test]
+    fn an_answer_from_the_past_is_seen() {
+        assert_eq!(objections(|run| run.calls[5].told.as_mut().unwrap().log_index = Some(12)), only("real time"));
+        assert_eq!(objections(|run| run.calls[3].told.as_mut().unwrap().log_index = Some(9)), BTreeSet::new());
+    }
+
+    #[test]
+    fn an_answer_that_cannot_be_is_seen() {
+        assert_eq!(objections(|run| run.calls[5].told.as_mut().unwrap().status = 500), only("answers"));
+    }
+
+    #[test]
+    fn a_false_refusal_is_seen() {
+        assert_eq!(objections(|run| run.calls[5].asked = place("t2")), only("refusals"));
+    }
+
+    #[test]
+    fn an_open_end_is_seen() {
+        assert_eq!(objections(|run| run.orders.get_mut("o2").unwrap().live = true), only("nothing left open"));
+        let locked = |run: &mut Evidence| run.tickets.get_mut("t2").unwrap().locked_by = Some("o2".into());
+        assert_eq!(objections(locked), only("nothing left open"));
+    }
+}

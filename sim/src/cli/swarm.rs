@@ -1,0 +1,128 @@
+//! Many runs at a time, each in a thread of its own.
+
+use std::collections::BTreeMap;
+use std::io::{IsTerminal, Write};
+use std::ops::Range;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use holdfast_sim::expand::{Size, from_seed};
+use holdfast_sim::run::{Class, run};
+
+/// Seeds named for each kind of finding.
+const EXAMPLES_MAX: usize = 5;
+
+/// What to run.
+pub struct Plan {
+    pub seeds: Range<u64>,
+    pub jobs: u32,
+    /// Of so many runs, one is run twice.
+    pub again_every: u64,
+    pub size: Size,
+}
+
+/// What came of all runs so far.
+#[derive(Default)]
+struct Tally {
+    runs: u64,
+    again: u64,
+    virtual_time: Duration,
+    purchases: u64,
+    recoveries: Vec<Duration>,
+    /// By class and the first words of the finding: the seeds.
+    failures: BTreeMap<(Class, String), Vec<u64>>,
+}
+
+/// Runs all seeds, and says what failed. Answers with the worst class.
+pub fn swarm(plan: &Plan) -> Class {
+    let began = Instant::now();
+    let next = AtomicU64::new(plan.seeds.start);
+    let tally = Mutex::new(Tally::default());
+    std::thread::scope(|scope| {
+        for _ in 0..plan.jobs {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= plan.seeds.end {
+                        return;
+                    }
+                    one(plan, seed, &tally);
+                    progress(plan, &tally.lock().expect("nobody panics while counting"), began);
+                }
+            });
+        }
+    });
+    let tally = tally.into_inner().expect("nobody panics while counting");
+    summary(&tally, began);
+    tally.failures.keys().map(|(class, _)| *class).max().unwrap_or(Class::Passed)
+}
+
+fn one(plan: &Plan, seed: u64, tally: &Mutex<Tally>) {
+    let schedule = from_seed(seed, plan.size);
+    let report = run(&schedule, false);
+    let again = seed % plan.again_every == 0;
+    let diverged = again && run(&schedule, false).trace.hash != report.trace.hash;
+    let mut tally = tally.lock().expect("nobody panics while counting");
+    tally.runs += 1;
+    tally.again += u64::from(again);
+    tally.virtual_time += report.virtual_time;
+    tally.purchases += report.purchases as u64;
+    tally.recoveries.extend(report.recovery);
+    if diverged {
+        tally.failures.entry((Class::Divergence, "two runs differ".into())).or_default().push(seed);
+    }
+    if let Some(finding) = report.findings.first() {
+        tally.failures.entry((report.class, kind(finding))).or_default().push(seed);
+    }
+}
+
+/// A finding without the numbers in it, so that like ones fall together.
+fn kind(finding: &str) -> String {
+    let mut words: Vec<&str> =
+        finding.split_whitespace().filter(|word| !word.contains(|c: char| c.is_ascii_digit())).collect();
+    words.truncate(16);
+    words.join(" ")
+}
+
+fn progress(plan: &Plan, tally: &Tally, began: Instant) {
+    let total = plan.seeds.end - plan.seeds.start;
+    let failed: usize = tally.failures.values().map(Vec::len).sum();
+    let rate = tally.runs as f64 * 60.0 / began.elapsed().as_secs_f64();
+    let mut out = std::io::stderr();
+    if out.is_terminal() {
+        let done = (tally.runs * 30 / total.max(1)) as usize;
+        let bar = format!("[{}{}]", "#".repeat(done), " ".repeat(30 - done.min(30)));
+        let _ = write!(out, "\r{bar} {}/{total} seeds, {failed} failed, {rate:.0} a minute ", tally.runs);
+        if tally.runs == total {
+            let _ = writeln!(out);
+        }
+    }
+}
+
+fn summary(tally: &Tally, began: Instant) {
+    let seconds = began.elapsed().as_secs_f64();
+    println!(
+        "{} seeds in {seconds:.0} s ({:.0} a minute), {} run twice, {:.0} virtual seconds, {} purchases",
+        tally.runs,
+        tally.runs as f64 * 60.0 / seconds,
+        tally.again,
+        tally.virtual_time.as_secs_f64(),
+        tally.purchases
+    );
+    let mut recoveries = tally.recoveries.clone();
+    recoveries.sort_unstable();
+    if let Some(most) = recoveries.last() {
+        let at = |percent: usize| recoveries[(recoveries.len() - 1) * percent / 100].as_secs_f64();
+        println!("recovery: median {:.3} s, p99 {:.3} s, most {:.3} s", at(50), at(99), most.as_secs_f64());
+    }
+    if tally.failures.is_empty() {
+        println!("verdict: passed");
+    }
+    for ((class, kind), seeds) in tally.failures.iter().rev() {
+        let mut seeds = seeds.clone();
+        seeds.sort_unstable();
+        let examples: Vec<String> = seeds.iter().take(EXAMPLES_MAX).map(u64::to_string).collect();
+        println!("{}: {} of {}: {kind}\n    seeds {}", class.name(), seeds.len(), tally.runs, examples.join(", "));
+    }
+}

@@ -1,0 +1,211 @@
+//! From a seed to a schedule.
+//!
+//! Each family of faults has its own stream and its own time line, so faults of different families meet and those of one
+//! family do not. The first seconds are quiet, and so are the last: a run that never gets going tests nothing.
+
+use rand::RngExt;
+use rand::rngs::SmallRng;
+
+use crate::schedule::{Cluster, Fault, Schedule, Target, VERSION, What, Workload};
+use crate::streams::stream;
+
+/// How large a run is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Size {
+    pub nodes: u32,
+    pub duration_ms: u64,
+}
+
+impl Default for Size {
+    fn default() -> Size {
+        Size { nodes: 3, duration_ms: 20_000 }
+    }
+}
+
+/// How often a family strikes: a pause between two of its faults, and how long each lasts, in milliseconds.
+struct Family {
+    name: &'static str,
+    /// Of 100 seeds, so many have this family at all.
+    percent: u32,
+    pause_ms: (u64, u64),
+    lasts_ms: (u64, u64),
+    draw: fn(&mut SmallRng, u32) -> What,
+}
+
+const QUIET_MS: u64 = 1_000;
+
+const FAMILIES: &[Family] = &[
+    Family { name: "crash", percent: 80, pause_ms: (2_000, 12_000), lasts_ms: (50, 4_000), draw: crash },
+    Family { name: "crash_all", percent: 25, pause_ms: (6_000, 40_000), lasts_ms: (50, 1_500), draw: crash_all },
+    Family { name: "pause", percent: 40, pause_ms: (3_000, 15_000), lasts_ms: (100, 4_000), draw: pause },
+    Family { name: "partition", percent: 80, pause_ms: (2_000, 10_000), lasts_ms: (200, 5_000), draw: partition },
+    Family { name: "messages", percent: 70, pause_ms: (1_000, 10_000), lasts_ms: (500, 5_000), draw: messages },
+    Family { name: "client_loss", percent: 70, pause_ms: (1_000, 8_000), lasts_ms: (500, 5_000), draw: client_loss },
+    Family { name: "clock", percent: 50, pause_ms: (1_000, 10_000), lasts_ms: (500, 6_000), draw: clock },
+    Family { name: "slow_disk", percent: 40, pause_ms: (2_000, 12_000), lasts_ms: (500, 4_000), draw: slow_disk },
+    Family { name: "broken_disk", percent: 25, pause_ms: (4_000, 30_000), lasts_ms: (500, 3_000), draw: broken_disk },
+    Family { name: "transfer", percent: 30, pause_ms: (2_000, 12_000), lasts_ms: (10, 20), draw: transfer },
+    Family { name: "bank", percent: 40, pause_ms: (3_000, 15_000), lasts_ms: (200, 4_000), draw: bank },
+];
+
+/// The schedule that `seed` stands for.
+pub fn from_seed(seed: u64, size: Size) -> Schedule {
+    let mut faults = Vec::new();
+    for family in FAMILIES {
+        let mut rng = stream(seed, family.name);
+        if rng.random_range(0..100) >= family.percent {
+            continue;
+        }
+        let mut at_ms = QUIET_MS;
+        loop {
+            at_ms += rng.random_range(family.pause_ms.0..family.pause_ms.1);
+            let for_ms = rng.random_range(family.lasts_ms.0..family.lasts_ms.1);
+            let what = (family.draw)(&mut rng, size.nodes);
+            if at_ms + for_ms + QUIET_MS > size.duration_ms {
+                break;
+            }
+            faults.push(Fault { id: 0, at_ms, for_ms, what });
+            at_ms += for_ms;
+        }
+    }
+    faults.sort_by_key(|fault| fault.at_ms);
+    faults.iter_mut().zip(1..).for_each(|(fault, id)| fault.id = id);
+    let schedule = Schedule {
+        version: VERSION,
+        story: String::new(),
+        seed,
+        nodes: size.nodes,
+        duration_ms: size.duration_ms,
+        workload: workload(&mut stream(seed, "workload")),
+        cluster: cluster(&mut stream(seed, "cluster")),
+        faults,
+    };
+    schedule.check().expect("what a seed expands to can be run");
+    schedule
+}
+
+fn workload(rng: &mut SmallRng) -> Workload {
+    Workload {
+        buyers: rng.random_range(3..9),
+        tickets: rng.random_range(4..40),
+        think_ms: rng.random_range(20..300),
+        price_change_ms: rng.random_range(100..1_000),
+        cancelled_percent: rng.random_range(0..20),
+        abandoned_percent: rng.random_range(0..25),
+        declined_percent: rng.random_range(0..25),
+        lock_ttl_ms: rng.random_range(1_500..8_000),
+    }
+}
+
+fn cluster(rng: &mut SmallRng) -> Cluster {
+    let latency_us = rng.random_range(50..2_000);
+    let sync_us = rng.random_range(50..2_000);
+    Cluster {
+        latency_us: (latency_us, latency_us * rng.random_range(2..10)),
+        sync_us: (sync_us, sync_us * rng.random_range(2..10)),
+        snapshot_entries: rng.random_range(50..500),
+        log_entries_kept: rng.random_range(10..100),
+        clock_offset_ms: rng.random_range(0..400),
+    }
+}
+
+fn target(rng: &mut SmallRng, nodes: u32) -> Target {
+    if rng.random() { Target::Leader } else { Target::Node(rng.random_range(1..=nodes)) }
+}
+
+fn crash(rng: &mut SmallRng, nodes: u32) -> What {
+    What::Crash { node: target(rng, nodes), power: rng.random() }
+}
+
+fn crash_all(rng: &mut SmallRng, _nodes: u32) -> What {
+    What::CrashAll { power: rng.random() }
+}
+
+fn pause(rng: &mut SmallRng, nodes: u32) -> What {
+    What::Pause { node: target(rng, nodes) }
+}
+
+fn partition(rng: &mut SmallRng, nodes: u32) -> What {
+    if nodes < 2 {
+        return What::Isolate { node: Target::Node(1) };
+    }
+    match rng.random_range(0..4) {
+        0 => What::Isolate { node: target(rng, nodes) },
+        1 => What::Isolate { node: Target::Leader },
+        2 => {
+            let first = rng.random_range(1..=nodes);
+            let others: Vec<u32> =
+                (1..=nodes).filter(|node| *node != first && rng.random()).take(nodes as usize - 2).collect();
+            What::Split { nodes: std::iter::once(first).chain(others).collect() }
+        }
+        _ => {
+            let from = rng.random_range(1..=nodes);
+            What::OneWay { from, to: (from + rng.random_range(0..nodes - 1)) % nodes + 1 }
+        }
+    }
+}
+
+fn messages(rng: &mut SmallRng, _nodes: u32) -> What {
+    let permille = rng.random_range(1..100);
+    match rng.random_range(0..4) {
+        0 => What::Disconnects { permille: permille / 4 + 1 },
+        1 => What::Loss { permille },
+        2 => What::Duplicates { permille: permille * 3 },
+        _ => What::Delays { permille: permille * 3, max_ms: rng.random_range(5..800) },
+    }
+}
+
+fn client_loss(rng: &mut SmallRng, _nodes: u32) -> What {
+    What::ClientLoss { permille: rng.random_range(10..400) }
+}
+
+fn clock(rng: &mut SmallRng, nodes: u32) -> What {
+    let node = target(rng, nodes);
+    if rng.random() {
+        let by_ms = rng.random_range(100..3_600_000) * if rng.random() { 1 } else { -1 };
+        What::ClockJump { node, by_ms }
+    } else {
+        What::ClockDrift { node, ppm: rng.random_range(-200_000..200_000) }
+    }
+}
+
+fn slow_disk(rng: &mut SmallRng, nodes: u32) -> What {
+    What::SlowDisk { node: target(rng, nodes), max_ms: rng.random_range(5..1_000) }
+}
+
+fn broken_disk(rng: &mut SmallRng, nodes: u32) -> What {
+    let node = target(rng, nodes);
+    if rng.random() { What::FailedSync { node } } else { What::FullDisk { node } }
+}
+
+fn transfer(rng: &mut SmallRng, nodes: u32) -> What {
+    What::Transfer { node: Target::Node(rng.random_range(1..=nodes)) }
+}
+
+fn bank(_rng: &mut SmallRng, _nodes: u32) -> What {
+    What::BankOutage {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_seed_expands_to_a_good_schedule_and_always_the_same() {
+        for seed in 0..500 {
+            let size = Size { nodes: 1 + seed as u32 % 5, ..Size::default() };
+            let schedule = from_seed(seed, size);
+            assert_eq!(Schedule::parse(&schedule.to_text()).as_ref(), Ok(&schedule));
+            assert_eq!(from_seed(seed, size), schedule);
+        }
+    }
+
+    #[test]
+    fn all_kinds_of_faults_occur() {
+        let mut kinds: Vec<&str> =
+            (0..500).flat_map(|seed| from_seed(seed, Size::default()).faults).map(|fault| fault.what.name()).collect();
+        kinds.sort_unstable();
+        kinds.dedup();
+        assert_eq!(kinds.len(), 18, "{kinds:?}");
+    }
+}

@@ -1,0 +1,107 @@
+//! What the clients did and what they were told: the evidence for the checks.
+//!
+//! A call is one intention of a client, with all its retries under one idempotency key. It has an answer, or none: then it
+//! may or may not have happened, and its end is open.
+
+use std::sync::{Mutex, MutexGuard};
+
+use serde::Serialize;
+
+/// What a client wants.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Asked {
+    SignUp {
+        email: String,
+    },
+    SignIn {
+        email: String,
+    },
+    CreateTicket {
+        price_minor: u64,
+    },
+    ListTickets,
+    ReadTicket {
+        ticket: String,
+    },
+    ChangePrice {
+        ticket: String,
+        price_minor: u64,
+    },
+    /// With the price that the buyer saw.
+    PlaceOrder {
+        ticket: String,
+        price_minor: u64,
+    },
+    ReadOrder {
+        order: String,
+    },
+    CancelOrder {
+        order: String,
+    },
+    Pay {
+        order: String,
+        declined: bool,
+    },
+}
+
+/// What it was told in the end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Told {
+    pub status: u16,
+    /// The log index that the answer reflects.
+    pub log_index: Option<u64>,
+    /// It is the remembered answer to an earlier attempt.
+    pub replayed: bool,
+    /// The code of a refusal.
+    pub code: Option<String>,
+    /// The entity that was made or read, where the answer names one.
+    pub id: Option<String>,
+    /// Its price or total, in minor units, where the answer names one.
+    pub price_minor: Option<u64>,
+}
+
+/// One call.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Call {
+    pub client: u32,
+    pub asked: Asked,
+    pub invoked_ns: u64,
+    pub attempts: u32,
+    /// `None`: open to the end of the run.
+    pub returned_ns: Option<u64>,
+    pub told: Option<Told>,
+}
+
+/// All calls of a run, in the order of their beginning.
+#[derive(Default)]
+pub struct History(Mutex<Vec<Call>>);
+
+impl History {
+    /// The calls so far.
+    pub fn calls(&self) -> MutexGuard<'_, Vec<Call>> {
+        self.0.lock().expect("nothing panics while it writes the history")
+    }
+
+    /// A call begins; the number is for [`end`](History::end).
+    pub fn begin(&self, client: u32, asked: Asked, invoked_ns: u64) -> usize {
+        let mut calls = self.calls();
+        calls.push(Call { client, asked, invoked_ns, attempts: 0, returned_ns: None, told: None });
+        calls.len() - 1
+    }
+
+    /// One more attempt of a call is sent.
+    pub fn attempt(&self, number: usize) {
+        self.calls()[number].attempts += 1;
+    }
+
+    pub fn end(&self, number: usize, told: Told, returned_ns: u64) {
+        let call = &mut self.calls()[number];
+        call.told = Some(told);
+        call.returned_ns = Some(returned_ns);
+    }
+
+    pub fn take(&self) -> Vec<Call> {
+        std::mem::take(&mut *self.calls())
+    }
+}

@@ -1,0 +1,302 @@
+//! One machine of the cluster: its disk and clock outlive it, everything else dies with it.
+//!
+//! What runs on it is what runs in production: the node, the router over it and the payment worker, under simulated storage,
+//! time and network. Beside them sits an observer that compares every state it sees with what other machines had there.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use holdfast_api::{App, PasswordCost, SigningKey};
+use holdfast_ledger::command::{Actor, Submitted};
+use holdfast_raft::clock::Clock;
+use holdfast_raft::disk::{SharedDisk, SimDisk};
+use holdfast_raft::identity::{Identity, Place};
+use holdfast_raft::node::{Consistency, JoinRequest, Node, Options, Start};
+use holdfast_raft::settings::Settings;
+use holdfast_raft::storage::StorageSettings;
+use holdfast_raft::transport::sim::SimNetwork;
+use madsim::net::Endpoint;
+use tokio::time::sleep;
+
+use crate::clocks::SimClock;
+use crate::frames::Frames;
+use crate::hop::{self, Admit};
+use crate::provider::Bank;
+use crate::streams::number as stream_number;
+use crate::trace::Trace;
+
+const PEER_PORT: u16 = 7000;
+const HTTP_PORT: u16 = 3000;
+/// How long a new machine waits for one member's answer before it asks the next.
+const ADMISSION_WAIT: Duration = Duration::from_secs(2);
+const TRY_AGAIN: Duration = Duration::from_millis(200);
+/// How long the interface waits for a payment's decision before it says that it takes longer.
+const PAYMENT_WAIT: Duration = Duration::from_secs(2);
+
+/// The address of machine `number`.
+pub fn ip(number: u32) -> IpAddr {
+    Ipv4Addr::new(10, 0, 0, u8::try_from(number).expect("few machines")).into()
+}
+
+fn peer_addr(number: u32) -> SocketAddr {
+    SocketAddr::new(ip(number), PEER_PORT)
+}
+
+/// Where clients reach machine `number`.
+pub fn http_addr(number: u32) -> SocketAddr {
+    SocketAddr::new(ip(number), HTTP_PORT)
+}
+
+/// What stays of a machine when it dies.
+pub struct Machine {
+    disk: Mutex<SimDisk>,
+    pub clock: SimClock,
+}
+
+impl Machine {
+    /// A machine with an empty disk. `seed` is the run's.
+    pub fn new(seed: u64, number: u32) -> Machine {
+        let disk = SimDisk::new(stream_number(seed, &format!("disk {number}")));
+        Machine { disk: Mutex::new(disk), clock: SimClock::default() }
+    }
+
+    /// The disk, for its present life.
+    pub fn disk(&self) -> SimDisk {
+        self.disk.lock().expect("nothing panics while it holds a disk").clone()
+    }
+
+    /// The machine dies; with `power`, so does what is not synced.
+    pub fn die(&self, power: bool) {
+        let mut disk = self.disk.lock().expect("nothing panics while it holds a disk");
+        *disk = if power { disk.power_lost() } else { disk.process_killed() };
+    }
+}
+
+/// A node that stopped by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stop {
+    pub number: u32,
+    pub reason: String,
+}
+
+/// What was seen of all states so far, by log index.
+#[derive(Default)]
+pub struct Observed {
+    states: BTreeMap<u64, Seen>,
+    leaders: BTreeMap<u64, u64>,
+    /// What must not be, as sentences.
+    pub violations: BTreeSet<String>,
+    pub stops: Vec<Stop>,
+}
+
+#[derive(Clone, Copy)]
+struct Seen {
+    hash: u128,
+    time_ms: u64,
+    number: u32,
+}
+
+impl Observed {
+    /// Machine `number` has this state at `index`: everybody's must be the same, and time must not go back.
+    pub fn state(&mut self, number: u32, index: u64, hash: u128, time_ms: u64) {
+        let seen = *self.states.entry(index).or_insert(Seen { hash, time_ms, number });
+        if seen.hash != hash {
+            let other = seen.number;
+            self.violations.insert(format!("at index {index}, n{number} and n{other} have different states"));
+        }
+        let before = self.states.range(..index).next_back().map_or(0, |(_, seen)| seen.time_ms);
+        let after = self.states.range(index + 1..).next().map_or(u64::MAX, |(_, seen)| seen.time_ms);
+        if time_ms < before || time_ms > after {
+            self.violations.insert(format!("ledger time goes back around index {index}"));
+        }
+    }
+
+    /// `node_id` says that it leads in `term`: nobody else may.
+    pub fn leader(&mut self, term: u64, node_id: u64) {
+        let leader = *self.leaders.entry(term).or_insert(node_id);
+        if leader != node_id {
+            self.violations.insert(format!("term {term} has two leaders, nodes {leader} and {node_id}"));
+        }
+    }
+
+    /// How many leaders there were.
+    pub fn leaders(&self) -> usize {
+        self.leaders.len()
+    }
+}
+
+/// What all machines of a run stand on.
+pub struct Ground {
+    pub seed: u64,
+    pub settings: Settings,
+    pub trace: Arc<Trace>,
+    pub frames: Arc<Frames>,
+    pub bank: Arc<Bank>,
+    /// By number, from 1.
+    pub machines: BTreeMap<u32, Machine>,
+    pub live: Mutex<BTreeMap<u32, Node>>,
+    pub observed: Mutex<Observed>,
+}
+
+impl Ground {
+    pub fn live(&self) -> MutexGuard<'_, BTreeMap<u32, Node>> {
+        self.live.lock().expect("nothing panics while it counts the live")
+    }
+
+    pub fn observed(&self) -> MutexGuard<'_, Observed> {
+        self.observed.lock().expect("nothing panics while it observes")
+    }
+
+    fn stopped(&self, number: u32, reason: String) {
+        self.trace.note(format_args!("n{number} stops: {reason}"));
+        self.live().remove(&number);
+        self.observed().stops.push(Stop { number, reason });
+    }
+}
+
+/// What machine `number` does from power-on until it dies.
+pub async fn run(ground: Arc<Ground>, number: u32) {
+    ground.trace.note(format_args!("n{number} starts"));
+    let node = match start(&ground, number).await {
+        Ok(node) => node,
+        Err(reason) => return ground.stopped(number, reason),
+    };
+    ground.trace.note(format_args!("n{number} is up"));
+    let app = app(&ground, number, node.clone());
+    let endpoint = match Endpoint::bind(http_addr(number)).await {
+        Ok(endpoint) => endpoint,
+        Err(error) => return ground.stopped(number, format!("cannot listen for clients: {error}")),
+    };
+    hop::serve(&endpoint, node.clone(), holdfast_api::router(app.clone()));
+    tokio::spawn(register_key(node.clone(), signing_key(ground.seed, number)));
+    tokio::spawn(holdfast_api::run_payments(app));
+    tokio::spawn(observe(ground.clone(), number, node.clone()));
+    let fatal = node.fatal();
+    ground.live().insert(number, node);
+    let fault = fatal.await;
+    ground.stopped(number, fault.to_string());
+}
+
+async fn start(ground: &Ground, number: u32) -> Result<Node, String> {
+    let machine = &ground.machines[&number];
+    let disk: SharedDisk = Arc::new(machine.disk());
+    let identity = Identity::open(&*disk).map_err(|error| format!("the identity: {error}"))?;
+    let start = match identity.place {
+        Some(_) => Start::Continue,
+        None if number == 1 => Start::Bootstrap,
+        None => Start::Joined(admission(ground, number, identity.instance).await),
+    };
+    let options = Options {
+        disk,
+        transport: Arc::new(SimNetwork::new(ground.frames.clone())),
+        clock: Arc::new(machine.clock.clone()),
+        peer_listen: peer_addr(number).to_string(),
+        peer_addr: None,
+        http_addr: http_addr(number).to_string(),
+        settings: ground.settings.clone(),
+        storage: StorageSettings::default(),
+        start,
+    };
+    Node::start(options).await.map_err(|error| error.to_string())
+}
+
+/// Asks the members, one after the other, until one gives this folder a place.
+async fn admission(ground: &Ground, number: u32, instance: u128) -> Place {
+    let request =
+        JoinRequest { instance, peer_addr: peer_addr(number).to_string(), http_addr: http_addr(number).to_string() };
+    let endpoint = Endpoint::bind("0.0.0.0:0").await.expect("a machine has a free port");
+    loop {
+        for member in ground.machines.keys().filter(|member| **member != number) {
+            let asked = endpoint.call_timeout(http_addr(*member), Admit(request.clone()), ADMISSION_WAIT).await;
+            if let Ok(Ok(place)) = asked {
+                return place;
+            }
+            sleep(TRY_AGAIN).await;
+        }
+    }
+}
+
+fn signing_key(seed: u64, number: u32) -> SigningKey {
+    let part = stream_number(seed, &format!("signing key {number}")).to_be_bytes();
+    let mut bytes = [0; 32];
+    bytes.chunks_exact_mut(part.len()).for_each(|chunk| chunk.copy_from_slice(&part));
+    SigningKey::from_seed(&bytes)
+}
+
+fn app(ground: &Ground, number: u32, node: Node) -> App {
+    let clock = ground.machines[&number].clock.clone();
+    let settings = holdfast_api::Settings {
+        password_cost: PasswordCost::LOWEST,
+        payment_wait: PAYMENT_WAIT,
+        wall_clock: Arc::new(move || clock.wall_ms()),
+        // A clock may jump by an hour: what a token's life has to do with that is not what is looked at here.
+        token_ttl_s: 365 * 24 * 3_600,
+        ..holdfast_api::Settings::default()
+    };
+    App::new(node, signing_key(ground.seed, number), ground.bank.clone(), settings)
+}
+
+/// Publishes the machine's signing key, as soon as there is a leader.
+async fn register_key(node: Node, key: SigningKey) {
+    loop {
+        let submitted = Submitted { actor: Actor::System, idempotency: None, command: key.register() };
+        if node.propose(submitted).await.is_ok() {
+            return;
+        }
+        sleep(TRY_AGAIN).await;
+    }
+}
+
+/// Holds every state that it gets to see against those of the other machines.
+async fn observe(ground: Arc<Ground>, number: u32, node: Node) {
+    let mut index = 0;
+    loop {
+        node.applied_beyond(index).await;
+        let read = node.read(Consistency::Stale, |state| {
+            let meta = state.meta();
+            Ok((meta.index, state.state_hash(), meta.now_ms))
+        });
+        let Ok((at, hash, time_ms)) = read.await else { return };
+        // Entries of replication itself move the applied index, not the state.
+        index = node.status().applied_index.max(index + 1);
+        ground.trace.note(format_args!("n{number} has applied {at} {hash:032x}"));
+        ground.observed().state(number, at, hash, time_ms);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn different_states_at_one_index_are_seen() {
+        let mut observed = Observed::default();
+        observed.state(1, 5, 7, 100);
+        observed.state(2, 5, 7, 100);
+        assert!(observed.violations.is_empty());
+        observed.state(3, 5, 8, 100);
+        assert_eq!(observed.violations.len(), 1);
+    }
+
+    #[test]
+    fn time_that_goes_back_is_seen_whoever_reports_first() {
+        for order in [[4, 5], [5, 4]] {
+            let mut observed = Observed::default();
+            order.into_iter().for_each(|index| observed.state(1, index, 0, 100 - index));
+            assert_eq!(observed.violations.len(), 1);
+        }
+    }
+
+    #[test]
+    fn two_leaders_of_a_term_are_seen() {
+        let mut observed = Observed::default();
+        observed.leader(1, 11);
+        observed.leader(2, 12);
+        observed.leader(1, 11);
+        assert!(observed.violations.is_empty());
+        observed.leader(2, 11);
+        assert_eq!(observed.violations.len(), 1);
+    }
+}

@@ -1,0 +1,16 @@
+//! `cargo sim`: runs of the simulated cluster, by seed or from a file.
+
+#[cfg(madsim)]
+mod cli;
+
+#[cfg(madsim)]
+fn main() -> std::process::ExitCode {
+    cli::main()
+}
+
+/// Without the simulator there is nothing to run.
+#[cfg(not(madsim))]
+fn main() {
+    eprintln!("the simulator is built under `--cfg madsim`: use `cargo sim`");
+    std::process::exit(2);
+}

@@ -1,0 +1,195 @@
+//! The bank of a run: it keeps its promises, late, and now and then without saying so.
+//!
+//! Steps take time; an answer may be lost after the step was taken; during an outage nothing is answered. A key that comes
+//! again is answered as before. The bank is outside the cluster: it survives every crash, and its book is what the checks
+//! hold the ledger against.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use holdfast_api::provider::{Charge, PaymentProvider, ProviderError};
+use rand::RngExt;
+use rand::rngs::SmallRng;
+use tokio::time::sleep;
+
+use crate::streams::stream;
+use crate::trace::Trace;
+
+/// A token that pays, and one that is declined.
+pub const GOOD_TOKEN: &str = "tok_visa";
+pub const BAD_TOKEN: &str = "tok_chargeDeclined";
+
+/// Of 100 steps, so many are taken but not answered.
+const LOST_ANSWERS_PERCENT: u32 = 3;
+/// A step takes up to this long, and one in fifty much longer.
+const STEP_MS_MAX: u64 = 60;
+const SLOW_STEP_MS_MAX: u64 = 4_000;
+
+/// Where a charge stands with the bank.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    Created,
+    Authorized,
+    Declined,
+    Captured,
+    Voided,
+    Refunded,
+}
+
+/// One charge.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// The order, as the key names it.
+    pub order: String,
+    pub amount_minor: u64,
+    pub standing: Standing,
+    /// How often money was taken; more than once is the bank's customer's fault.
+    pub captures: u32,
+}
+
+/// The bank.
+pub struct Bank {
+    trace: Arc<Trace>,
+    book: Mutex<Book>,
+}
+
+struct Book {
+    rng: SmallRng,
+    outages: u32,
+    lines: BTreeMap<String, Line>,
+    /// By key: what was answered.
+    answered: BTreeMap<String, Result<String, String>>,
+}
+
+impl Bank {
+    pub fn new(seed: u64, trace: Arc<Trace>) -> Bank {
+        let book = Book { rng: stream(seed, "bank"), outages: 0, lines: BTreeMap::new(), answered: BTreeMap::new() };
+        Bank { trace, book: Mutex::new(book) }
+    }
+
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().expect("nothing panics while the book is open")
+    }
+
+    /// Begins or ends an outage.
+    pub fn outage(&self, begins: bool) {
+        let mut book = self.book();
+        book.outages = if begins { book.outages + 1 } else { book.outages - 1 };
+    }
+
+    /// The book, by intent.
+    pub fn lines(&self) -> BTreeMap<String, Line> {
+        self.book().lines.clone()
+    }
+
+    /// Takes a step under its key: late, once, and perhaps without an answer.
+    fn step<'a>(
+        &'a self,
+        key: &'a str,
+        take: impl FnOnce(&mut BTreeMap<String, Line>) -> Result<String, String> + Send + 'a,
+    ) -> BoxFuture<'a, Result<String, ProviderError>> {
+        async move {
+            let delay_ms = {
+                let rng = &mut self.book().rng;
+                let max_ms = if rng.random_range(0..50) == 0 { SLOW_STEP_MS_MAX } else { STEP_MS_MAX };
+                rng.random_range(0..max_ms)
+            };
+            sleep(Duration::from_millis(delay_ms)).await;
+            let mut book = self.book();
+            if book.outages > 0 {
+                return Err(ProviderError::Unreachable("the bank does not answer".into()));
+            }
+            let answer = match book.answered.get(key) {
+                Some(answer) => answer.clone(),
+                None => {
+                    let answer = take(&mut book.lines);
+                    book.answered.insert(key.to_string(), answer.clone());
+                    answer
+                }
+            };
+            self.trace.note(format_args!("bank {key} {answer:?}"));
+            if book.rng.random_range(0..100) < LOST_ANSWERS_PERCENT {
+                return Err(ProviderError::Unreachable("the answer was lost".into()));
+            }
+            answer.map_err(ProviderError::Refused)
+        }
+        .boxed()
+    }
+}
+
+fn order_of(key: &str) -> String {
+    key.split(':').next().unwrap_or_default().to_string()
+}
+
+fn unexpected<T>() -> Result<T, String> {
+    Err("payment_intent_unexpected_state".into())
+}
+
+/// Moves a charge on, if it stands where the step expects it.
+fn advance(
+    lines: &mut BTreeMap<String, Line>,
+    intent_id: &str,
+    allowed: &[Standing],
+    to: Standing,
+) -> Result<String, String> {
+    match lines.get_mut(intent_id) {
+        Some(line) if allowed.contains(&line.standing) => {
+            line.standing = to;
+            line.captures += u32::from(to == Standing::Captured);
+            Ok(String::new())
+        }
+        Some(_) => unexpected(),
+        None => Err("resource_missing".into()),
+    }
+}
+
+fn done(answer: BoxFuture<'_, Result<String, ProviderError>>) -> BoxFuture<'_, Result<(), ProviderError>> {
+    answer.map(|result| result.map(|_| ())).boxed()
+}
+
+impl PaymentProvider for Bank {
+    fn knows_token(&self, token: &str) -> bool {
+        token == GOOD_TOKEN || token == BAD_TOKEN
+    }
+
+    fn create_intent<'a>(&'a self, key: &'a str, charge: &'a Charge) -> BoxFuture<'a, Result<String, ProviderError>> {
+        let amount_minor = charge.amount_minor;
+        self.step(key, move |lines| {
+            let id = format!("pi_{}", lines.len() + 1);
+            let line = Line { order: order_of(key), amount_minor, standing: Standing::Created, captures: 0 };
+            lines.insert(id.clone(), line);
+            Ok(id)
+        })
+    }
+
+    fn authorize<'a>(
+        &'a self,
+        key: &'a str,
+        intent_id: &'a str,
+        token: &'a str,
+    ) -> BoxFuture<'a, Result<(), ProviderError>> {
+        done(self.step(key, move |lines| {
+            if token != GOOD_TOKEN {
+                advance(lines, intent_id, &[Standing::Created], Standing::Declined)?;
+                return Err("generic_decline".into());
+            }
+            advance(lines, intent_id, &[Standing::Created], Standing::Authorized)
+        }))
+    }
+
+    fn capture<'a>(&'a self, key: &'a str, intent_id: &'a str) -> BoxFuture<'a, Result<(), ProviderError>> {
+        done(self.step(key, move |lines| advance(lines, intent_id, &[Standing::Authorized], Standing::Captured)))
+    }
+
+    fn void<'a>(&'a self, key: &'a str, intent_id: &'a str) -> BoxFuture<'a, Result<(), ProviderError>> {
+        let open = &[Standing::Created, Standing::Authorized, Standing::Declined];
+        done(self.step(key, move |lines| advance(lines, intent_id, open, Standing::Voided)))
+    }
+
+    fn refund<'a>(&'a self, key: &'a str, intent_id: &'a str) -> BoxFuture<'a, Result<(), ProviderError>> {
+        done(self.step(key, move |lines| advance(lines, intent_id, &[Standing::Captured], Standing::Refunded)))
+    }
+}

@@ -1,0 +1,342 @@
+//! One run: a schedule in, a verdict out.
+//!
+//! The cluster forms and the tickets are put on sale in peace; then the clients work while the faults happen; then everything
+//! is healed, and the cluster has to recover, end what is open and stand before the checks. Each run has an operating system
+//! thread of its own, since what the simulator keeps by thread would otherwise leak from one run into the next.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use holdfast_ledger::command::{Actor, Command, Submitted};
+use holdfast_ledger::entities::Policy;
+use holdfast_raft::settings::Settings;
+use madsim::net::Endpoint;
+use madsim::runtime::{NodeHandle, Runtime};
+use rand::RngExt;
+use tokio::time::{sleep, timeout};
+
+use crate::check::{self, Evidence};
+use crate::client::{Client, Clients};
+use crate::clocks::elapsed;
+use crate::evidence;
+use crate::frames::Frames;
+use crate::history::{Call, History};
+use crate::hop::Propose;
+use crate::machine::{Ground, Machine, Observed, http_addr};
+use crate::provider::Bank;
+use crate::schedule::Schedule;
+use crate::streams::stream;
+use crate::trace::{Recorded, Trace};
+use crate::workload::{self, Closing};
+use crate::world::World;
+
+/// How long a new cluster may take to form.
+const FORMING_MAX: Duration = Duration::from_secs(60);
+/// How long, after everything is healed, until there is a leader and all machines stand level with it.
+pub const RECOVERY_MAX: Duration = Duration::from_secs(20);
+/// How long, after healing, until every client that still asks has its answer.
+const LAST_ANSWERS_MAX: Duration = Duration::from_secs(30);
+/// How long locks and payments may take to end, beyond the locks' own time.
+const SETTLING_MAX: Duration = Duration::from_secs(30);
+/// The longest run, in virtual time beyond its duration.
+const OVERTIME_MAX: Duration = Duration::from_secs(600);
+
+/// How a run ended, worst last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Class {
+    Passed,
+    /// Something did not happen within its bound.
+    Liveness,
+    /// A process panicked, or a machine stopped by itself.
+    Crash,
+    /// A promise was broken.
+    Safety,
+    /// The same schedule gave two different runs.
+    Divergence,
+}
+
+impl Class {
+    pub fn name(self) -> &'static str {
+        match self {
+            Class::Passed => "passed",
+            Class::Liveness => "liveness",
+            Class::Crash => "crash",
+            Class::Safety => "safety",
+            Class::Divergence => "divergence",
+        }
+    }
+
+    /// What the process says when it ends.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Class::Passed => 0,
+            Class::Crash => 10,
+            Class::Liveness => 11,
+            Class::Safety => 12,
+            Class::Divergence => 13,
+        }
+    }
+}
+
+/// What came of a run.
+#[derive(Debug, Clone)]
+pub struct Report {
+    pub class: Class,
+    /// What is wrong, in sentences; empty for a run that passed.
+    pub findings: Vec<String>,
+    pub trace: Recorded,
+    pub calls: Vec<Call>,
+    pub virtual_time: Duration,
+    pub wall_time: Duration,
+    /// From healing until the cluster was level again.
+    pub recovery: Option<Duration>,
+    pub leaders: usize,
+    /// Purchases that were acknowledged.
+    pub purchases: usize,
+    /// The last log index.
+    pub index: u64,
+}
+
+/// Carries out a schedule, in a thread of its own. With `keeps_lines` the trace can be read.
+pub fn run(schedule: &Schedule, keeps_lines: bool) -> Report {
+    let schedule = schedule.clone();
+    let thread = std::thread::Builder::new().name(format!("seed {}", schedule.seed));
+    let run = thread.spawn(move || run_here(&schedule, keeps_lines)).expect("a thread");
+    run.join().expect("panics are caught inside")
+}
+
+/// What a run writes as it goes, so that it is there after a panic too.
+#[derive(Default)]
+struct Progress {
+    findings: Mutex<Vec<(Class, String)>>,
+    recovery: Mutex<Option<Duration>>,
+    index: Mutex<u64>,
+    virtual_time: Mutex<Duration>,
+}
+
+impl Progress {
+    fn find(&self, class: Class, what: String) {
+        self.findings.lock().expect("nothing panics while it reports").push((class, what));
+    }
+}
+
+fn run_here(schedule: &Schedule, keeps_lines: bool) -> Report {
+    let began = Instant::now();
+    let progress = Arc::new(Progress::default());
+    let trace = Arc::new(Trace::new(keeps_lines));
+    let ground = Arc::new(ground(schedule, trace.clone()));
+    let clients = Arc::new(Clients {
+        seed: schedule.seed,
+        nodes: schedule.nodes,
+        trace: trace.clone(),
+        history: History::default(),
+        loss_permille: AtomicU32::new(0),
+    });
+    let mut config = madsim::Config::default();
+    let (least_us, most_us) = schedule.cluster.latency_us;
+    config.net.send_latency = Duration::from_micros(least_us)..Duration::from_micros(most_us);
+    let simulation = {
+        let (progress, ground, clients) = (progress.clone(), ground.clone(), clients.clone());
+        let schedule = schedule.clone();
+        move || {
+            let mut runtime = Runtime::with_seed_and_config(schedule.seed, config);
+            runtime.set_time_limit(Duration::from_millis(schedule.duration_ms) + OVERTIME_MAX);
+            runtime.block_on(simulate(schedule, ground, clients, progress));
+        }
+    };
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(simulation)) {
+        let place = crate::quiet::last_place().map_or(String::new(), |place| format!(" at {place}"));
+        progress.find(Class::Crash, format!("panic{place}: {}", message(&*panic)));
+    }
+    report(&progress, &ground, &clients, &trace, began)
+}
+
+fn message(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("of no text").to_string()
+}
+
+fn report(progress: &Progress, ground: &Ground, clients: &Clients, trace: &Trace, began: Instant) -> Report {
+    let mut findings = std::mem::take(&mut *progress.findings.lock().expect("the run has ended"));
+    let observed = ground.observed.lock();
+    let (violations, leaders) = match &observed {
+        Ok(observed) => (observed.violations.clone(), observed.leaders()),
+        Err(_) => Default::default(),
+    };
+    findings.extend(violations.into_iter().map(|what| {
+        let class = if what.contains("stopped by itself") { Class::Crash } else { Class::Safety };
+        (class, what)
+    }));
+    findings.sort_by_key(|(class, _)| std::cmp::Reverse(*class));
+    let calls = clients.history.take();
+    let is_purchase = |call: &&Call| {
+        matches!(call.asked, crate::history::Asked::Pay { .. })
+            && call.told.as_ref().is_some_and(|told| told.status == 201)
+    };
+    Report {
+        class: findings.first().map_or(Class::Passed, |(class, _)| *class),
+        findings: findings.into_iter().map(|(class, what)| format!("{}: {what}", class.name())).collect(),
+        trace: trace.take(),
+        virtual_time: *progress.virtual_time.lock().expect("the run has ended"),
+        wall_time: began.elapsed(),
+        recovery: *progress.recovery.lock().expect("the run has ended"),
+        leaders,
+        purchases: calls.iter().filter(is_purchase).count(),
+        calls,
+        index: *progress.index.lock().expect("the run has ended"),
+    }
+}
+
+fn ground(schedule: &Schedule, trace: Arc<Trace>) -> Ground {
+    let mut machines = BTreeMap::new();
+    let mut rng = stream(schedule.seed, "clocks");
+    for number in 1..=schedule.nodes {
+        let machine = Machine::new(schedule.seed, number);
+        let offset_ms = rng.random_range(0..=2 * schedule.cluster.clock_offset_ms) as i64;
+        machine.clock.jump(offset_ms - schedule.cluster.clock_offset_ms as i64);
+        machines.insert(number, machine);
+    }
+    Ground {
+        seed: schedule.seed,
+        settings: settings(schedule),
+        frames: Arc::new(Frames::new(schedule.seed, trace.clone())),
+        bank: Arc::new(Bank::new(schedule.seed, trace.clone())),
+        trace,
+        machines,
+        live: Mutex::default(),
+        observed: Mutex::new(Observed::default()),
+    }
+}
+
+/// Everything that takes its time in production is quicker here, so that a short run sees it often.
+fn settings(schedule: &Schedule) -> Settings {
+    Settings {
+        heartbeat_ms: 100,
+        election_min_ms: 400,
+        election_max_ms: 800,
+        append_timeout_ms: 1_000,
+        connect_timeout_ms: 500,
+        snapshot_entries: schedule.cluster.snapshot_entries,
+        log_entries_kept: schedule.cluster.log_entries_kept,
+        purge_batch_entries: 16,
+        lag_entries_max: schedule.cluster.snapshot_entries + schedule.cluster.log_entries_kept + 20,
+        snapshot_timeout_ms: 5_000,
+        leader_wait_ms: 1_000,
+        proposal_timeout_ms: 3_000,
+        read_timeout_ms: 2_000,
+        clock_interval_ms: 200,
+        clock_tolerance_ms: 1_000,
+        clock_wait_ms: 1_000,
+        cleanup_interval_ms: 5_000,
+        housekeeping_interval_ms: 200,
+        voters_target: schedule.nodes as usize,
+        ..Settings::default()
+    }
+}
+
+fn policy(schedule: &Schedule) -> Policy {
+    Policy {
+        lock_ttl_ms: schedule.workload.lock_ttl_ms,
+        payment_grace_ms: 3_000,
+        cooldown_after_expiries: 1_000_000,
+        idempotency_ttl_ms: 120_000,
+        outbox_retention_ms: 3_600_000,
+        ..Policy::default()
+    }
+}
+
+async fn simulate(schedule: Schedule, ground: Arc<Ground>, clients: Arc<Clients>, progress: Arc<Progress>) {
+    let mut world = World::build(ground, clients.clone(), schedule.cluster.clone());
+    let machines: Vec<NodeHandle> = (0..=schedule.workload.buyers).map(|client| world.add_client(client)).collect();
+    let world = Arc::new(world);
+    madsim::task::spawn(world.clone().watch());
+    if world.wait_until(FORMING_MAX, World::is_formed).await.is_none() {
+        return progress.find(Class::Liveness, format!("no cluster has formed within {FORMING_MAX:?}"));
+    }
+    let opened = open(&machines[0], &schedule, clients.clone());
+    let Some((seller, tickets)) = opened.await else {
+        return progress.find(Class::Liveness, "the sale could not be opened".into());
+    };
+
+    let closing: Closing = Arc::new(AtomicBool::new(false));
+    let began = elapsed();
+    let work = &schedule.workload;
+    let mut working = vec![machines[0].spawn(workload::sell(seller, work.clone(), tickets, closing.clone()))];
+    for (number, machine) in (1..).zip(&machines[1..]) {
+        let (clients, work, closing) = (clients.clone(), work.clone(), closing.clone());
+        working.push(machine.spawn(async move {
+            let mut buyer = Client::new(number, clients).await;
+            if workload::sign_up(&mut buyer, &format!("buyer{number}@example.com")).await {
+                workload::buy(buyer, work, closing).await;
+            }
+        }));
+    }
+    for fault in schedule.faults.clone() {
+        madsim::task::spawn(world.clone().carry_out(fault, began));
+    }
+    sleep((began + Duration::from_millis(schedule.duration_ms)).saturating_sub(elapsed()) + Duration::from_millis(1))
+        .await;
+    closing.store(true, Ordering::Relaxed);
+    recover(&world, working, &schedule, &progress).await;
+    *progress.virtual_time.lock().expect("nothing panics while it reports") = elapsed();
+}
+
+/// Sets the policy, and puts the tickets on sale.
+async fn open(machine: &NodeHandle, schedule: &Schedule, clients: Arc<Clients>) -> Option<(Client, Vec<String>)> {
+    let (schedule, policy) = (schedule.clone(), policy(schedule));
+    let opening = machine.spawn(async move {
+        let endpoint = Endpoint::bind("0.0.0.0:0").await.expect("a client's own machine has a free port");
+        let submitted = Submitted { actor: Actor::System, idempotency: None, command: Command::SetPolicy(policy) };
+        let call = endpoint.call_timeout(http_addr(1), Propose(submitted), FORMING_MAX);
+        let answer = call.await.ok()?.ok()?;
+        answer.outcome.settled.ok()?;
+        let mut seller = Client::new(0, clients).await;
+        if !workload::sign_up(&mut seller, "seller@example.com").await {
+            return None;
+        }
+        let tickets = workload::put_on_sale(&mut seller, &schedule.workload).await;
+        (!tickets.is_empty()).then_some((seller, tickets))
+    });
+    timeout(FORMING_MAX, opening).await.ok()?.ok()?
+}
+
+/// Everything is healed: the cluster must come to rest, within bounds, and stand before the checks.
+async fn recover(
+    world: &Arc<World>,
+    working: Vec<madsim::task::JoinHandle<()>>,
+    schedule: &Schedule,
+    progress: &Progress,
+) {
+    world.ground.trace.note(format_args!("everything is healed"));
+    let has_leader = world.wait_until(RECOVERY_MAX, |world| world.leader().is_some()).await;
+    let Some(recovery) = has_leader else {
+        return progress.find(Class::Liveness, format!("no leader within {RECOVERY_MAX:?} of healing"));
+    };
+    *progress.recovery.lock().expect("nothing panics while it reports") = Some(recovery);
+    let answers = async {
+        for client in working {
+            if client.await.is_err() {
+                progress.find(Class::Crash, "a client died".into());
+            }
+        }
+    };
+    if timeout(LAST_ANSWERS_MAX, answers).await.is_err() {
+        progress.find(Class::Liveness, format!("a client has no answer {LAST_ANSWERS_MAX:?} after healing"));
+    }
+    let settling_max = SETTLING_MAX + Duration::from_millis(schedule.workload.lock_ttl_ms);
+    if world.wait_until(settling_max, evidence::is_settled).await.is_none() {
+        let open = evidence::what_is_open(world).unwrap_or_else(|| "the machines are not level".into());
+        progress.find(Class::Liveness, format!("not at rest {settling_max:?} after healing: {open}"));
+    }
+    let mut evidence: Evidence = evidence::collect(world).await;
+    evidence.calls = world.clients.history.calls().clone();
+    *progress.index.lock().expect("nothing panics while it reports") =
+        evidence.ends.iter().map(|end| end.index).max().unwrap_or(0);
+    for line in check::judge(&evidence) {
+        let class = if line.starts_with("nothing left open") { Class::Liveness } else { Class::Safety };
+        progress.find(class, line);
+    }
+}

@@ -1,0 +1,107 @@
+//! What the clients do: a seller who keeps changing prices, and buyers who race for the tickets and pay for them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use rand::RngExt;
+use serde_json::Value;
+use tokio::time::sleep;
+
+use crate::client::{Client, minor};
+use crate::history::Asked;
+use crate::schedule::Workload;
+
+/// Prices are drawn from this range, in minor units.
+const PRICES_MINOR: std::ops::Range<u64> = 500..20_000;
+const CREATED: u16 = 201;
+
+/// Tells the clients when to stop.
+pub type Closing = Arc<AtomicBool>;
+
+/// Signs the client up; or in, where an answer was lost and the account is there already. False: without success.
+pub async fn sign_up(client: &mut Client, email: &str) -> bool {
+    loop {
+        match client.call(Asked::SignUp { email: email.into() }).await {
+            Some((told, _)) if told.status == CREATED => return true,
+            Some((told, _)) if told.code.as_deref() == Some("email_in_use") => break,
+            Some(_) => return false,
+            None => {}
+        }
+    }
+    let signed_in = client.call(Asked::SignIn { email: email.into() }).await;
+    signed_in.is_some_and(|(told, _)| told.status == 200)
+}
+
+/// Puts the tickets on sale; their ids.
+pub async fn put_on_sale(seller: &mut Client, work: &Workload) -> Vec<String> {
+    let mut tickets = Vec::new();
+    for _ in 0..work.tickets {
+        let price_minor = seller.rng().random_range(PRICES_MINOR);
+        let created = seller.call(Asked::CreateTicket { price_minor }).await;
+        tickets.extend(created.and_then(|(told, _)| told.id));
+    }
+    tickets
+}
+
+/// Changes prices until closing, whatever the buyers do meanwhile; creates a ticket where one could not be changed.
+pub async fn sell(mut seller: Client, work: Workload, mut tickets: Vec<String>, closing: Closing) {
+    while !closing.load(Ordering::Relaxed) {
+        pause(&mut seller, work.price_change_ms).await;
+        let price_minor = seller.rng().random_range(PRICES_MINOR);
+        let at = seller.rng().random_range(0..tickets.len().max(1));
+        let Some(ticket) = tickets.get(at).cloned() else { continue };
+        let changed = seller.call(Asked::ChangePrice { ticket, price_minor }).await;
+        if changed.is_some_and(|(told, _)| told.status == 400) {
+            // Locked or sold: something new keeps the buyers busy.
+            let created = seller.call(Asked::CreateTicket { price_minor }).await;
+            if let Some(id) = created.and_then(|(told, _)| told.id) {
+                tickets[at] = id;
+            }
+        }
+    }
+}
+
+/// Buys until closing.
+pub async fn buy(mut buyer: Client, work: Workload, closing: Closing) {
+    let mut on_sale: Vec<(String, u64)> = Vec::new();
+    while !closing.load(Ordering::Relaxed) {
+        pause(&mut buyer, work.think_ms).await;
+        // An old list now and then: what it says may be wrong by now.
+        if on_sale.is_empty() || buyer.rng().random_range(0..3) > 0 {
+            let Some((_, list)) = buyer.call(Asked::ListTickets).await else { continue };
+            on_sale = list.as_array().into_iter().flatten().filter_map(offer).collect();
+        }
+        if on_sale.is_empty() {
+            continue;
+        }
+        let at = buyer.rng().random_range(0..on_sale.len());
+        let (ticket, price_minor) = on_sale[at].clone();
+        let placed = buyer.call(Asked::PlaceOrder { ticket, price_minor }).await;
+        if let Some(order) = placed.filter(|(told, _)| told.status == CREATED).and_then(|(told, _)| told.id) {
+            settle(&mut buyer, &work, order).await;
+        }
+    }
+}
+
+/// Pays, gives up, or forgets an order.
+async fn settle(buyer: &mut Client, work: &Workload, order: String) {
+    pause(buyer, work.think_ms).await;
+    let choice = buyer.rng().random_range(0..100);
+    if choice < work.cancelled_percent {
+        buyer.call(Asked::CancelOrder { order }).await;
+    } else if choice >= work.cancelled_percent + work.abandoned_percent {
+        let declined = buyer.rng().random_range(0..100) < work.declined_percent;
+        buyer.call(Asked::Pay { order: order.clone(), declined }).await;
+        buyer.call(Asked::ReadOrder { order }).await;
+    }
+}
+
+fn offer(ticket: &Value) -> Option<(String, u64)> {
+    Some((ticket["id"].as_str()?.to_string(), minor(&ticket["price"])?))
+}
+
+async fn pause(client: &mut Client, mean_ms: u64) {
+    let pause_ms = client.rng().random_range(0..2 * mean_ms + 1);
+    sleep(Duration::from_millis(pause_ms)).await;
+}
