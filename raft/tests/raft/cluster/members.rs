@@ -1,0 +1,83 @@
+use std::collections::BTreeSet;
+
+use holdfast_raft::node::{JoinRequest, ManageError};
+use holdfast_raft::settings::Settings;
+
+use super::harness::{Cluster, Ground, eventually, put, quick};
+
+fn request(instance: u128) -> JoinRequest {
+    JoinRequest { instance, peer_addr: format!("away-{instance}:1"), http_addr: "away:2".into() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_folder_gets_the_same_id_and_another_one_another() {
+    let cluster = Cluster::alone(Ground::simulated(), quick()).await;
+    let node = cluster.node(0);
+    let first = node.admit(request(7)).await.unwrap();
+    assert_eq!(node.admit(request(7)).await, Ok(first));
+    let second = node.admit(request(8)).await.unwrap();
+    assert_eq!(second.cluster_id, first.cluster_id);
+    assert_ne!(second.node_id, first.node_id);
+    node.remove(second.node_id).await.unwrap();
+    let again = node.admit(request(8)).await.unwrap();
+    assert!(again.node_id > second.node_id, "an id that was given up is never given again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_asks_from_another_address_is_known_there() {
+    let cluster = Cluster::alone(Ground::simulated(), quick()).await;
+    let node = cluster.node(0);
+    let place = node.admit(request(7)).await.unwrap();
+    let moved = JoinRequest { peer_addr: "elsewhere:1".into(), ..request(7) };
+    assert_eq!(node.admit(moved).await, Ok(place));
+    let status = node.status();
+    let record = status.members.iter().find(|(id, _, _)| *id == place.node_id).map(|(_, record, _)| record);
+    assert_eq!(record.unwrap().peer_addr, "elsewhere:1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_passes_a_join_on_and_the_fourth_stays_a_learner() {
+    let mut cluster = Cluster::of_three(Ground::simulated(), quick()).await;
+    let follower = cluster.follower().await;
+    let place = cluster.node(follower).admit(request(7)).await.unwrap();
+    assert_eq!(cluster.node(follower).admit(request(7)).await, Ok(place));
+    cluster.node(follower).remove(place.node_id).await.unwrap();
+    let fourth = cluster.join().await;
+    put(cluster.node(fourth), "anna").await;
+    cluster.eventually_voters(fourth, 3).await;
+    assert_eq!(cluster.node(fourth).status().members.len(), 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn leadership_is_handed_over_where_it_is_asked_for() {
+    let cluster = Cluster::of_three(Ground::simulated(), quick()).await;
+    let (leader, follower) = (cluster.leader().await, cluster.follower().await);
+    let to = cluster.node(follower).status().node_id;
+    cluster.node(follower).transfer_leader(to).await.unwrap();
+    assert_eq!(cluster.leader().await, follower);
+    let back = cluster.node(leader).status().node_id;
+    cluster.node(leader).transfer_leader(back).await.unwrap();
+    assert_eq!(cluster.leader().await, leader);
+    assert_eq!(cluster.node(leader).transfer_leader(99).await, Err(ManageError::NotAMember(99)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_goes_unless_the_quorum_needs_it() {
+    let mut cluster = Cluster::of_three(Ground::simulated(), Settings { voters_target: 3, ..quick() }).await;
+    let leader = cluster.leader().await;
+    let others: Vec<_> = (0..3).filter(|at| *at != leader).collect();
+    let id = |at: usize| cluster.node(at).status().node_id;
+    let (own, gone, left) = (id(leader), id(others[0]), id(others[1]));
+    assert_eq!(cluster.node(leader).remove(own).await, Err(ManageError::Leads(own)));
+    cluster.stop(others[0]).await;
+    let node = cluster.node(leader);
+    eventually("it is noticed that a voter is away", || async {
+        node.remove(left).await == Err(ManageError::QuorumLost(left))
+    })
+    .await;
+    node.remove(gone).await.unwrap();
+    cluster.eventually_voters(leader, 2).await;
+    let members: BTreeSet<_> = cluster.node(leader).status().members.into_iter().map(|(id, _, _)| id).collect();
+    assert_eq!(members, BTreeSet::from([own, left]));
+    put(cluster.node(leader), "anna").await;
+}

@@ -1,0 +1,107 @@
+use std::time::Duration;
+
+use holdfast_raft::identity::Identity;
+use holdfast_raft::node::Start;
+use holdfast_raft::session::{Hello, Lane, OpenError, Reach, Refused, Session};
+
+use super::harness::{Cluster, Ground, eventually, put, quick};
+
+const TIMEOUT: Duration = Duration::from_secs(20);
+
+/// What a member would say to node 0 of the cluster.
+fn hello(cluster: &Cluster) -> Hello {
+    let status = cluster.node(0).status();
+    let (_, record, _) = status.members.iter().find(|(id, _, _)| *id == status.node_id).expect("it knows itself");
+    Hello {
+        cluster_id: status.cluster_id,
+        node_id: 77,
+        instance: 78,
+        reach: Reach::default(),
+        expected_node_id: status.node_id,
+        expected_instance: record.instance,
+        lane: Lane::Control,
+    }
+}
+
+async fn refusal(cluster: &Cluster, hello: Hello) -> Option<Refused> {
+    let transport = cluster.ground.transport();
+    match Session::open(&*transport, cluster.node(0).peer_addr(), &hello, TIMEOUT).await {
+        Ok(_) => None,
+        Err(OpenError::Refused(refused)) => Some(refused),
+        Err(error) => panic!("neither let in nor refused: {error}"),
+    }
+}
+
+async fn who_does_not_belong_is_refused(ground: Ground) {
+    let cluster = Cluster::alone(ground, quick()).await;
+    eventually("the node is its cluster", || async { cluster.node(0).status().ready }).await;
+    let known = hello(&cluster);
+    assert_eq!(refusal(&cluster, known.clone()).await, None, "a member whom this node does not know yet");
+    let strange = Hello { cluster_id: known.cluster_id + 1, ..known.clone() };
+    assert_eq!(refusal(&cluster, strange).await, Some(Refused::OtherCluster { found: known.cluster_id }));
+    let astray = Hello { expected_node_id: 5, ..known.clone() };
+    assert_eq!(refusal(&cluster, astray).await, Some(Refused::OtherNode { found: known.expected_node_id }));
+    let outdated = Hello { expected_instance: 5, ..known.clone() };
+    let other_instance = Refused::OtherInstance { node_id: known.expected_node_id };
+    assert_eq!(refusal(&cluster, outdated).await, Some(other_instance.clone()));
+    let impostor = Hello { node_id: known.expected_node_id, instance: 5, ..known };
+    assert_eq!(refusal(&cluster, impostor).await, Some(other_instance));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_does_not_belong_is_refused_over_http() {
+    who_does_not_belong_is_refused(Ground::real()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_does_not_belong_is_refused_in_memory() {
+    who_does_not_belong_is_refused(Ground::simulated()).await;
+}
+
+/// A follower whose disk was replaced comes back under its old id: neither its leader nor anybody else talks to it.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_folder_under_a_known_id_takes_no_part() {
+    let mut cluster = Cluster::of_three(Ground::simulated(), quick()).await;
+    put(cluster.node(0), "anna").await;
+    let follower = cluster.follower().await;
+    let status = cluster.node(follower).status();
+    cluster.stop(follower).await;
+    let Ground::Simulated(_, disks) = &mut cluster.ground else { unreachable!("as it was made") };
+    disks[follower] = holdfast_raft::disk::SimDisk::new(99);
+    let place = holdfast_raft::identity::Place { cluster_id: status.cluster_id, node_id: status.node_id };
+    cluster.start(follower, Start::Joined(place)).await.unwrap();
+    let leader = cluster.leader_among_others(follower).await;
+    for n in 0..10 {
+        put(cluster.node(leader), &format!("later-{n}")).await;
+    }
+    let wiped = cluster.node(follower).status();
+    assert_eq!((wiped.last_log_index, wiped.leader), (0, None), "it was sent nothing, and follows nobody");
+}
+
+/// A follower comes back with an older state of its own disk: the same folder, but less than it had acknowledged.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_went_back_takes_no_part() {
+    let mut cluster = Cluster::of_three(Ground::simulated(), quick()).await;
+    let follower = cluster.follower().await;
+    let identity = {
+        let Ground::Simulated(_, disks) = &cluster.ground else { unreachable!("as it was made") };
+        Identity::open(&disks[follower]).unwrap()
+    };
+    put(cluster.node(follower), "anna").await;
+    cluster.stop(follower).await;
+    // All that is left of the folder is who it is.
+    let Ground::Simulated(_, disks) = &mut cluster.ground else { unreachable!("as it was made") };
+    for path in disks[follower].paths() {
+        if path != "identity" {
+            disks[follower].lose(&path);
+        }
+    }
+    assert_eq!(Identity::open(&disks[follower]).unwrap(), identity);
+    cluster.restart(follower).await;
+    let leader = cluster.leader_among_others(follower).await;
+    for n in 0..10 {
+        put(cluster.node(leader), &format!("later-{n}")).await;
+    }
+    let wiped = cluster.node(follower).status();
+    assert_eq!((wiped.last_log_index, wiped.leader), (0, None), "it was sent nothing, and follows nobody");
+}
