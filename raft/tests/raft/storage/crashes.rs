@@ -132,9 +132,18 @@ async fn crash(script: &Script, seed: u64, at: u64, kill: bool) -> bool {
     };
     let crashed = disk.changes() > at;
 
-    let disk = if kill { disk.process_killed() } else { disk.power_lost() };
+    let mut disk = if kill { disk.process_killed() } else { disk.power_lost() };
     let mut storage = drive::open(&disk).await;
     acknowledged.check(&mut storage).await;
+    if kill {
+        // What a killed process left behind and the next one has seen, it counts on: it must be durable by then.
+        let seen = (drive::log(&mut storage).await, storage.log.read_vote().await.expect("reads"));
+        let applied = storage.state.applied_log_id();
+        disk = disk.power_lost();
+        storage = drive::open(&disk).await;
+        assert_eq!((drive::log(&mut storage).await, storage.log.read_vote().await.expect("reads")), seen);
+        assert_eq!(storage.state.applied_log_id(), applied);
+    }
     check_state(&storage, script).await;
     recover(&mut storage, acknowledged.committed).await;
     check_state(&storage, script).await;

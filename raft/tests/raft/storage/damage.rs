@@ -1,5 +1,9 @@
 //! Damage and faults: found, named, and nothing acknowledged on top of them.
 
+use holdfast_ledger::command::{Actor, Batch, Command, Submitted};
+use holdfast_ledger::id::{Id, UserId};
+use holdfast_ledger::store::{Order, Read};
+use holdfast_ledger::tables::Table;
 use holdfast_raft::damage::{Damage, Fault};
 use holdfast_raft::disk::{Disk, Purpose, SimDisk};
 use holdfast_raft::engine::{Change, Durability};
@@ -169,7 +173,7 @@ async fn an_entry_that_cannot_be_decoded_stops_at_its_index() {
 async fn a_broken_invariant_stops_at_its_entry_and_leaves_the_state_readable() {
     let disk = SimDisk::new(1);
     let mut storage = drive::open(&disk).await;
-    let batch = holdfast_ledger::command::Batch { time_ms: 1_000, commands: Vec::new() };
+    let batch = Batch { time_ms: 1_000, commands: Vec::new() };
     drive::apply(&mut storage, vec![drive::entry(1, 5, &batch)]).await.expect("applied");
     let hash = drive::check(&storage);
     drive::apply(&mut storage, vec![drive::entry(1, 4, &batch)]).await.expect_err("stops");
@@ -177,6 +181,43 @@ async fn a_broken_invariant_stops_at_its_entry_and_leaves_the_state_readable() {
     assert!(matches!(fault, Some(Fault::Invariant { index: 4, .. })), "{fault:?}");
     assert_eq!(drive::check(&storage), hash, "stale reads go on");
     assert_eq!(storage.state.applied_index(), 5);
+}
+
+/// The second command of an entry meets a damaged row: what the first one did is taken back, nothing is half-applied.
+#[tokio::test]
+async fn an_entry_that_fails_in_the_middle_is_taken_back() {
+    let anonymous = |command| Submitted { actor: Actor::Anonymous, idempotency: None, command };
+    let sign_up = |who: &str| {
+        let email = format!("{who}@example.com");
+        anonymous(Command::SignUp { email, password_hash: "$argon2id$x".into() })
+    };
+    let batch = |commands| Batch { time_ms: 1_000, commands };
+    let disk = SimDisk::new(1);
+    let mut storage = drive::open(&disk).await;
+    let first = Entry { log_id: drive::id(1, 0), payload: EntryPayload::Blank };
+    let second = drive::entry(1, 1, &batch(vec![sign_up("a")]));
+    drive::append(&mut storage, vec![first, second]).await.expect("appended");
+    drive::commit(&mut storage, drive::id(1, 1)).await.expect("applied");
+    drive::close(storage).await;
+
+    let engine = disk.open_engine("state-0", Purpose::State).expect("opens");
+    let users = Table::Users as u8;
+    let (key, _) = engine.range(users, b"", None, Order::Ascending, 1).expect("reads").remove(0);
+    let damaged = Change::Put { table: users, key, row: bytes::Bytes::from_static(b"damaged") };
+    engine.write(vec![damaged], Durability::Synced).expect("written");
+    let mut storage = drive::open(&disk).await;
+    let hash = storage.state.with_state(|state| state.state_hash());
+    let user = UserId(Id::mint(0, 1, 0));
+    let both = batch(vec![sign_up("b"), anonymous(Command::SignIn { user, epoch: 0 })]);
+    drive::append(&mut storage, vec![drive::entry(1, 2, &both)]).await.expect("appended");
+    drive::commit(&mut storage, drive::id(1, 2)).await.expect_err("stops");
+    let fault = storage.fatal.latched();
+    assert!(matches!(fault, Some(Fault::Storage { doing: "applying an entry", .. })), "{fault:?}");
+    storage.state.with_state(|state| {
+        assert_eq!((state.meta().users, state.meta().index, state.state_hash()), (1, 1, hash));
+        let emails = state.store().range(Table::UsersByEmail, b"", None, Order::Ascending, 9).expect("reads");
+        assert_eq!(emails.len(), 1, "nobody else signed up");
+    });
 }
 
 #[tokio::test]
