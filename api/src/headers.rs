@@ -22,12 +22,16 @@ pub const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotenc
 pub const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 pub const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
+/// What most answers fit in, in bytes.
+const JSON_BYTES_USUAL: usize = 1_024;
+
 /// How long a read waits for the index that it was asked to include.
 pub const MIN_INDEX_WAIT: Duration = Duration::from_secs(2);
 
 /// A JSON answer of ours, with the index it reflects.
 pub fn json(status: StatusCode, body: &impl Serialize, log_index: u64) -> Response {
-    let bytes = serde_json::to_vec(body).expect("our views have a JSON form");
+    let mut bytes = Vec::with_capacity(JSON_BYTES_USUAL);
+    serde_json::to_writer(&mut bytes, body).expect("our views have a JSON form");
     let mut response = Response::new(Bytes::from(bytes).into());
     *response.status_mut() = status;
     let headers = response.headers_mut();

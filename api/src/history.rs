@@ -16,7 +16,7 @@ use crate::orders::owned;
 use crate::paging;
 use crate::router::{PageQuery, PathText, QueryOf};
 use crate::session::Caller;
-use crate::time::rfc3339;
+use crate::time::{Rfc3339, rfc3339};
 
 /// One change on the wire.
 #[derive(Serialize)]
@@ -25,7 +25,7 @@ struct ChangeView {
     version: u64,
     event: &'static str,
     log_index: u64,
-    time: String,
+    time: Rfc3339,
     #[serde(skip_serializing_if = "Option::is_none")]
     order_id: Option<OrderId>,
 }

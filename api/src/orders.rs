@@ -23,13 +23,13 @@ use crate::paging;
 use crate::router::{PageQuery, PathText, QueryOf, ReadQuery};
 use crate::session::Caller;
 
-use crate::time::rfc3339;
+use crate::time::{Rfc3339, rfc3339};
 
 /// The original's words.
 const BAD_TICKET_ID: &str = "TicketId must be provided";
 
 /// One ticket of an order on the wire, as it was locked.
-#[derive(Serialize)]
+#[derive(Clone, Serialize)]
 struct LineView<'a> {
     id: TicketId,
     title: &'a str,
@@ -44,7 +44,7 @@ pub struct OrderView<'a> {
     id: OrderId,
     status: &'static str,
     user_id: UserId,
-    expires_at: String,
+    expires_at: Rfc3339,
     version: u64,
     /// For an order of one ticket, as clients of the original expect.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -54,12 +54,12 @@ pub struct OrderView<'a> {
     currency: Currency,
     /// By ledger time; 0 once the lock is over.
     expires_in_seconds: u64,
-    server_time: String,
+    server_time: Rfc3339,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     payment_id: Option<PaymentId>,
-    created_at: String,
+    created_at: Rfc3339,
 }
 
 impl<'a> OrderView<'a> {
@@ -70,6 +70,7 @@ impl<'a> OrderView<'a> {
             price: price_json(line.price_minor, order.currency),
             version: line.ticket_version,
         };
+        let tickets: Vec<_> = order.lines.iter().map(line).collect();
         let left_ms = if order.status.holds_tickets() { order.deadline_ms.saturating_sub(now_ms) } else { 0 };
         OrderView {
             id,
@@ -77,8 +78,8 @@ impl<'a> OrderView<'a> {
             user_id: order.user,
             expires_at: rfc3339(order.deadline_ms),
             version: order.version,
-            ticket: (order.lines.len() == 1).then(|| line(&order.lines[0])),
-            tickets: order.lines.iter().map(line).collect(),
+            ticket: if tickets.len() == 1 { tickets.first().cloned() } else { None },
+            tickets,
             total: price_json(order.total_minor(), order.currency),
             currency: order.currency,
             expires_in_seconds: left_ms.div_ceil(1_000),

@@ -28,7 +28,7 @@ use crate::idempotency;
 use crate::orders::status_name;
 use crate::router::{PathText, QueryOf, ReadQuery};
 use crate::session::Caller;
-use crate::time::rfc3339;
+use crate::time::{Rfc3339, rfc3339};
 
 /// The shortest time between two looks at a payment that is waited for: under load every entry would wake every waiter.
 const LOOK_AGAIN: Duration = Duration::from_millis(2);
@@ -62,7 +62,7 @@ struct PaymentView<'a> {
     intent_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     failure: Option<&'a str>,
-    created_at: String,
+    created_at: Rfc3339,
 }
 
 impl<'a> PaymentView<'a> {

@@ -1,8 +1,8 @@
 //! The router on a port: an accept loop of our own, so that every connection is bounded in time and number.
 //!
-//! A connection has [`HEAD_WAIT`] to send the head of its first and of each further request, which bounds slow and idle
-//! clients alike; there are at most [`CONNECTIONS_MAX`] of them, and beyond that the listener waits, leaving new ones in the
-//! kernel's queue. Stopping lets requests that run finish, for a while.
+//! A connection has a bounded time to send the head of its first and of each further request, which bounds slow and idle
+//! clients alike. There is a bounded number of them; beyond it the listener waits, leaving new ones in the kernel's queue.
+//! Stopping lets requests that run finish, for a while.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -25,21 +25,42 @@ use tracing::{debug, warn};
 
 use crate::limits::Peer;
 
-/// How long the head of a request may take to arrive, idle time before it included.
-pub const HEAD_WAIT: Duration = Duration::from_secs(30);
-/// Connections at the same time.
-pub const CONNECTIONS_MAX: usize = 20_000;
 /// The head of a request and what is buffered with it, in bytes.
 const HEAD_BYTES_MAX: usize = 32 << 10;
-/// How long requests that run may take to finish when the server stops.
-const STOP_WAIT: Duration = Duration::from_secs(15);
 /// Rest after a failed accept: most often there are no file descriptors left.
 const ACCEPT_REST: Duration = Duration::from_millis(50);
 
+/// What connections may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// How long the head of a request may take to arrive, idle time before it included.
+    pub head_wait: Duration,
+    /// Connections at the same time.
+    pub connections_max: usize,
+    /// How long requests that run may take to finish when the server stops.
+    pub stop_wait: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { head_wait: Duration::from_secs(30), connections_max: 20_000, stop_wait: Duration::from_secs(15) }
+    }
+}
+
 /// Serves `router` on `listener` until `stop` resolves, then until the requests that run are done.
 pub async fn serve(listener: TcpListener, router: Router, stop: impl Future<Output = ()>) -> io::Result<()> {
+    serve_within(Limits::default(), listener, router, stop).await
+}
+
+/// [`serve`] with limits of the caller's.
+pub async fn serve_within(
+    limits: Limits,
+    listener: TcpListener,
+    router: Router,
+    stop: impl Future<Output = ()>,
+) -> io::Result<()> {
     let graceful = GracefulShutdown::new();
-    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let slots = Arc::new(Semaphore::new(limits.connections_max));
     tokio::pin!(stop);
     loop {
         let accept = async {
@@ -53,7 +74,7 @@ pub async fn serve(listener: TcpListener, router: Router, stop: impl Future<Outp
         };
         match accepted {
             Ok((stream, peer)) => {
-                let connection = graceful.watch(connection(stream, peer, router.clone()));
+                let connection = graceful.watch(connection(limits, stream, peer, router.clone()));
                 tokio::spawn(async move {
                     if let Err(error) = connection.await {
                         debug!(%peer, %error, "a connection ended early");
@@ -68,7 +89,7 @@ pub async fn serve(listener: TcpListener, router: Router, stop: impl Future<Outp
         }
     }
     drop(listener);
-    if tokio::time::timeout(STOP_WAIT, graceful.shutdown()).await.is_err() {
+    if tokio::time::timeout(limits.stop_wait, graceful.shutdown()).await.is_err() {
         warn!("requests were still running when the server stopped");
     }
     Ok(())
@@ -76,6 +97,7 @@ pub async fn serve(listener: TcpListener, router: Router, stop: impl Future<Outp
 
 /// One connection: HTTP/1.1, one request after the other.
 fn connection(
+    limits: Limits,
     stream: TcpStream,
     peer: SocketAddr,
     router: Router,
@@ -92,7 +114,7 @@ fn connection(
     });
     http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_WAIT)
+        .header_read_timeout(limits.head_wait)
         .max_buf_size(HEAD_BYTES_MAX)
         .serve_connection(TokioIo::new(stream), service)
 }

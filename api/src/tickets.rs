@@ -22,7 +22,7 @@ use crate::idempotency;
 use crate::paging;
 use crate::router::{PathText, QueryOf, ReadQuery};
 use crate::session::{Caller, Identity};
-use crate::time::rfc3339;
+use crate::time::{Rfc3339, rfc3339};
 
 const BAD_TITLE: &str = "Title is required";
 /// The original's words, which differ between creating and editing.
@@ -58,10 +58,10 @@ pub struct TicketView<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     seat: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    starts_at: Option<String>,
+    starts_at: Option<Rfc3339>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    sale_ends_at: Option<String>,
-    created_at: String,
+    sale_ends_at: Option<Rfc3339>,
+    created_at: Rfc3339,
 }
 
 impl<'a> TicketView<'a> {

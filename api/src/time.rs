@@ -1,16 +1,45 @@
 //! RFC 3339 in UTC, to the millisecond: how times look on the wire.
 
 use holdfast_ledger::limits::TIME_MS_MAX;
+use serde::{Serialize, Serializer};
 
 const DAY_MS: u64 = 86_400_000;
 
-/// `time_ms` since the Unix epoch as `2026-01-31T12:00:00.000Z`. Times past the year 9999 are shown as its last second.
-pub fn rfc3339(time_ms: u64) -> String {
+/// `2026-01-31T12:00:00.000Z`, without an allocation: every order shows three.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Rfc3339([u8; 24]);
+
+impl Rfc3339 {
+    fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).expect("digits and separators are ASCII")
+    }
+}
+
+impl Serialize for Rfc3339 {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+/// `time_ms` since the Unix epoch, as it is written. Times past the year 9999 are shown as its last second.
+pub fn rfc3339(time_ms: u64) -> Rfc3339 {
     let time_ms = time_ms.min(TIME_MS_MAX);
     let (year, month, day) = civil_from_days((time_ms / DAY_MS) as i64);
     let ms = time_ms % DAY_MS;
-    let (hour, minute, second, milli) = (ms / 3_600_000, ms / 60_000 % 60, ms / 1_000 % 60, ms % 1_000);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
+    let mut text = *b"0000-00-00T00:00:00.000Z";
+    let mut write = |range: std::ops::Range<usize>, mut value: u64| {
+        for digit in text[range].iter_mut().rev() {
+            (*digit, value) = (b'0' + (value % 10) as u8, value / 10);
+        }
+    };
+    write(0..4, year as u64);
+    write(5..7, month as u64);
+    write(8..10, day as u64);
+    write(11..13, ms / 3_600_000);
+    write(14..16, ms / 60_000 % 60);
+    write(17..19, ms / 1_000 % 60);
+    write(20..23, ms % 1_000);
+    Rfc3339(text)
 }
 
 /// Milliseconds since the Unix epoch of an RFC 3339 time with any offset; `None` for anything else, and for times before
@@ -115,11 +144,11 @@ mod tests {
             (1_700_000_000_000, "2023-11-14T22:13:20.000Z"),
             (TIME_MS_MAX, "9999-12-31T23:59:59.000Z"),
         ] {
-            assert_eq!(rfc3339(ms), text);
+            assert_eq!(rfc3339(ms).as_str(), text);
             assert_eq!(parse_rfc3339(text), Some(ms));
         }
         assert_eq!(parse_rfc3339("2023-11-14T23:13:20.5+01:00"), Some(1_700_000_000_500));
-        assert_eq!(rfc3339(u64::MAX), "9999-12-31T23:59:59.000Z");
+        assert_eq!(rfc3339(u64::MAX).as_str(), "9999-12-31T23:59:59.000Z");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod client;
+mod connections;
 mod conventions;
 mod defects;
 mod orders;

@@ -86,6 +86,11 @@ impl World {
         on_runtime(serve(app))
     }
 
+    /// A router before the same node, for a server of the test's own.
+    pub fn router(&self) -> axum::Router {
+        holdfast_api::router(app(&self.node, &self.sandbox, settings()))
+    }
+
     /// As the cluster itself: bans, roles, policy.
     pub async fn as_system(&self, command: Command) -> Reply {
         ask_as_system(&self.node, command).await
