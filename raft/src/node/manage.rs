@@ -75,7 +75,7 @@ impl Core {
 
     async fn admit_here(&self, request: JoinRequest) -> ManageAnswer {
         let record = members::record(&request);
-        if let Some((id, known)) = self.view().member_of(request.instance) {
+        if let Some((id, known)) = self.view().await?.member_of(request.instance) {
             if *known != record {
                 let moved = ChangeMembers::SetNodes(BTreeMap::from([(id, record)]));
                 self.change(moved, true).await?;
@@ -91,7 +91,7 @@ impl Core {
     }
 
     async fn remove_here(&self, node_id: NodeId) -> Result<(), ManageError> {
-        let view = self.view();
+        let view = self.view().await?;
         view.may_remove(node_id)?;
         let leaving = BTreeSet::from([node_id]);
         let change = match view.voters.contains(&node_id) {
@@ -102,7 +102,7 @@ impl Core {
     }
 
     async fn transfer_here(&self, to: NodeId) -> Result<(), ManageError> {
-        self.view().may_lead(to)?;
+        self.view().await?.may_lead(to)?;
         if to == self.node_id() {
             return Ok(());
         }
@@ -135,11 +135,12 @@ impl Core {
     /// Makes voters of the learners that can be, as the leader.
     pub async fn promote(&self) {
         let _one_at_a_time = self.members.lock().await;
-        let ready = self.view().to_promote(self.settings.voters_target, self.settings.promotion_lag_entries_max);
+        let last_membership_log_id = *self.metrics().membership_config.log_id();
+        let Ok(view) = self.view().await else { return };
+        let ready = view.to_promote(self.settings.voters_target, self.settings.promotion_lag_entries_max);
         if ready.is_empty() {
             return;
         }
-        let last_membership_log_id = *self.metrics().membership_config.log_id();
         let unchanged = Precondition::LastMembershipLogId { last_membership_log_id };
         let change = ChangeMembers::AddVoterIds(ready.clone());
         match self.raft.change_membership_if(change, true, [unchanged]).await {
@@ -149,9 +150,11 @@ impl Core {
     }
 
     /// What this node, leading, knows of the members.
-    pub fn view(&self) -> View {
+    pub async fn view(&self) -> Result<View, Unavailable> {
+        // The metrics may not have a change yet that has just been made; what Raft itself has is asked for through its queue.
+        let membership = self.raft.with_raft_state(|state| state.membership_state.effective().membership().clone());
+        let membership = membership.await.map_err(|_| Unavailable::Stopping)?;
         let metrics = self.metrics();
-        let membership = metrics.membership_config.membership();
         let last = metrics.last_log_index.unwrap_or(0);
         let now = TypeConfig::now();
         let recent = |at: &InstantOf<TypeConfig>| now - *at <= self.settings.election_max();
@@ -159,13 +162,13 @@ impl Core {
         let live = heard.filter(|(_, at)| at.as_ref().is_some_and(|at| recent(at))).map(|(id, _)| *id);
         let matched = metrics.replication.iter().flatten();
         let lag = matched.filter_map(|(id, log_id)| Some((*id, last.saturating_sub(log_id.as_ref()?.index()))));
-        View {
+        Ok(View {
             voters: membership.voter_ids().collect(),
             nodes: membership.nodes().map(|(id, record)| (*id, record.clone())).collect(),
             live: live.chain([self.node_id()]).collect(),
             lag_entries: lag.collect(),
             leader: self.node_id(),
-        }
+        })
     }
 }
 

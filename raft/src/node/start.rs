@@ -142,7 +142,7 @@ async fn hand_over(core: &Core) {
     if core.metrics().state != ServerState::Leader {
         return;
     }
-    let view = core.view();
+    let Ok(view) = core.view().await else { return };
     let others = view.voters.iter().filter(|id| **id != core.node_id() && view.live.contains(id));
     let nearest = others.min_by_key(|id| view.lag_entries.get(id).copied().unwrap_or(u64::MAX));
     if let Some(to) = nearest.copied() {

@@ -1,6 +1,7 @@
 //! Clusters to test with: nodes that can be started, killed, and asked.
 
 use std::future::Future;
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -69,9 +70,10 @@ impl Ground {
         }
     }
 
-    fn peer_listen(&self, at: usize) -> String {
+    /// An address for the node number `at`: on loopback, a port that was free a moment ago.
+    fn peer_addr(&self, at: usize) -> String {
         match self {
-            Ground::Real(_) => "127.0.0.1:0".to_string(),
+            Ground::Real(_) => TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string(),
             Ground::Simulated(..) => format!("node-{at}:4000"),
         }
     }
@@ -95,13 +97,14 @@ pub struct Cluster {
     pub ground: Ground,
     pub settings: Settings,
     nodes: Vec<Option<Node>>,
+    addrs: Vec<String>,
 }
 
 impl Cluster {
     /// One node that is its own cluster.
     pub async fn alone(ground: Ground, settings: Settings) -> Cluster {
-        let mut cluster = Cluster { ground, settings, nodes: Vec::new() };
-        cluster.nodes.push(None);
+        let mut cluster = Cluster { ground, settings, nodes: Vec::new(), addrs: Vec::new() };
+        cluster.add();
         cluster.start(0, Start::Bootstrap).await.unwrap();
         cluster
     }
@@ -117,12 +120,20 @@ impl Cluster {
         cluster
     }
 
+    /// A place in this cluster for a node that does not run yet.
+    pub fn add(&mut self) -> usize {
+        let at = self.nodes.len();
+        self.nodes.push(None);
+        self.addrs.push(self.ground.peer_addr(at));
+        at
+    }
+
     pub fn options(&mut self, at: usize, start: Start) -> Options {
         Options {
             disk: self.ground.disk(at),
             transport: self.ground.transport(),
             clock: Arc::new(SystemClock::default()),
-            peer_listen: self.ground.peer_listen(at),
+            peer_listen: self.addrs[at].clone(),
             peer_addr: None,
             http_addr: format!("127.0.0.1:{}", 3000 + at),
             settings: self.settings.clone(),
@@ -139,14 +150,13 @@ impl Cluster {
 
     /// Asks the last node there is for a place, and starts another one with it. Returns its number.
     pub async fn join(&mut self) -> usize {
-        let at = self.nodes.len();
+        let at = self.add();
         let disk = self.ground.disk(at);
         let instance = Identity::open(&*disk).unwrap().instance;
         drop(disk);
-        let request = JoinRequest { instance, peer_addr: format!("nowhere-{at}:1"), http_addr: "nowhere:1".into() };
+        let request = JoinRequest { instance, peer_addr: self.addrs[at].clone(), http_addr: "not yet known".into() };
         let asked = self.nodes.iter().rev().flatten().next().expect("some node runs").clone();
         let place = asked.admit(request).await.unwrap();
-        self.nodes.push(None);
         self.start(at, Start::Joined(place)).await.unwrap();
         at
     }

@@ -39,7 +39,8 @@ async fn a_stopped_node_goes_on_with_a_simulated_disk() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_folder_without_a_cluster_does_not_start_by_itself() {
     let mut cluster = Cluster::alone(Ground::simulated(), quick()).await;
-    let options = cluster.options(1, Start::Continue);
+    let at = cluster.add();
+    let options = cluster.options(at, Start::Continue);
     assert!(matches!(holdfast_raft::node::Node::start(options).await, Err(StartError::NoCluster)));
 }
 
