@@ -128,8 +128,9 @@ impl LogStore {
         self.ask(|done| Op::Close { done }).await
     }
 
-    /// See [`Engine::released`].
-    pub(crate) fn released(&self) -> Option<WatchReceiver<()>> {
+    /// A channel that closes when the log's database can be opened again; see
+    /// [`Engine::released`](crate::engine::Engine::released).
+    pub fn released(&self) -> Option<WatchReceiver<()>> {
         self.shared.engine.released()
     }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use openraft::type_config::TypeConfigExt;
 use openraft_rt::{WatchReceiver as _, WatchSender as _};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
 use super::Shared;
@@ -61,15 +62,7 @@ impl Flusher {
 
     /// Works until it is closed or nobody can ask it any more.
     pub async fn run(mut self, mut ops: mpsc::Receiver<FlusherOp>) {
-        loop {
-            let Some(interval_ms) = self.shared.upgrade().map(|shared| shared.settings.flush_interval_ms) else {
-                return;
-            };
-            let op = match TypeConfig::timeout(Duration::from_millis(interval_ms), ops.recv()).await {
-                Ok(Some(op)) => op,
-                Ok(None) => return,
-                Err(_) => FlusherOp::Flush,
-            };
+        while let Some(op) = ops.recv().await {
             let Some(shared) = self.shared.upgrade() else { return };
             match op {
                 FlusherOp::Flush => drop(self.flush(&shared).await),
@@ -173,6 +166,19 @@ impl Flusher {
         latching(shared, self.engine.sync().map_err(engine_fault("syncing the state")))?;
         shared.raise_durable_end(shared.read(|held| held.flushed));
         Ok(())
+    }
+}
+
+/// Asks for a flush every `interval`, as long as there is a flusher to ask. A task of its own, because the flusher's thread
+/// may outlive the runtime, whose timers it must not wait for then.
+pub async fn tick(flusher: mpsc::WeakSender<FlusherOp>, interval: Duration) {
+    loop {
+        TypeConfig::sleep(interval).await;
+        let Some(flusher) = flusher.upgrade() else { return };
+        // A full queue has a flush in it, or something that begins with one.
+        if let Err(TrySendError::Closed(_)) = flusher.try_send(FlusherOp::Flush) {
+            return;
+        }
     }
 }
 

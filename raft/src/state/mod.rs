@@ -10,6 +10,7 @@
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
+use std::time::Duration;
 
 use holdfast_ledger::State;
 use openraft_rt::{WatchReceiver as _, WatchSender as _};
@@ -133,8 +134,9 @@ impl StateHandle {
         runtime::blocking(move || shelf.receive(manifest)).await
     }
 
-    /// See [`Engine::released`](crate::engine::Engine::released).
-    pub(crate) fn released(&self) -> Option<WatchReceiver<()>> {
+    /// A channel that closes when the state's database can be opened again; see
+    /// [`Engine::released`](crate::engine::Engine::released).
+    pub fn released(&self) -> Option<WatchReceiver<()>> {
         self.shared.read(|held| held.state.store().released())
     }
 
@@ -165,6 +167,8 @@ pub async fn open(
     let shelf = found.shelf.clone();
     let (applied, applied_seen) = watch_channel(found.mark.last_applied.map_or(0, |id| id.index()));
     let (flusher, ops) = mpsc::channel(QUEUE_OPS_MAX);
+    let interval = Duration::from_millis(settings.flush_interval_ms);
+    tokio::spawn(flush::tick(flusher.downgrade(), interval));
     let held = Held {
         state: found.state,
         flushed: found.mark.last_applied,

@@ -8,7 +8,6 @@ use futures_util::stream;
 use holdfast_ledger::codec;
 use holdfast_ledger::command::Batch;
 use holdfast_raft::disk::{SharedDisk, SimDisk};
-use holdfast_raft::runtime::blocking;
 use holdfast_raft::snapshot::SnapshotFiles;
 use holdfast_raft::state::StateSettings;
 use holdfast_raft::storage::{Storage, StorageSettings};
@@ -107,5 +106,4 @@ pub async fn close(storage: Storage) {
     let closing = storage.closing();
     drop(storage);
     closing.close().await.expect("closes");
-    blocking(|| ()).await;
 }

@@ -63,6 +63,7 @@ async fn a_life_with_restarts() {
     }
     assert_eq!(drive::check(&storage), *script.hashes.last().expect("not empty"));
     assert!(snapshot.is_some(), "the script makes snapshots");
+    drive::close(storage).await;
 }
 
 #[tokio::test]
@@ -91,9 +92,12 @@ async fn a_snapshot_travels_to_another_folder() {
         follower = open(there.path()).await;
         assert_eq!(drive::check(&follower), drive::check(&leader));
     }
+    drop(files);
+    drive::close(follower).await;
+    drive::close(leader).await;
 }
 
-/// Fills a log and ends without a word, so that the entries stand in RocksDB's write-ahead log.
+/// Fills a log. Closing it leaves the entries where they are, in RocksDB's write-ahead log.
 async fn filled(root: &Path) {
     let mut storage = open(root).await;
     for index in 0..50 {
@@ -156,4 +160,5 @@ async fn one_process_at_a_time() {
     let mut storage = open(root.path()).await;
     assert!(matches!(fault(root.path()).await, Fault::Storage { doing: "opening the log", .. }));
     assert_eq!(storage.log.read_vote().await.expect("reads"), None, "the first one is none the worse");
+    drive::close(storage).await;
 }

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use holdfast_raft::damage::Fatal;
 use holdfast_raft::disk::{SharedDisk, SimDisk};
 use holdfast_raft::log_store::LogStore;
-use holdfast_raft::runtime::{WatchSender, watch_channel};
+use holdfast_raft::runtime::{WatchReceiver, WatchSender, watch_channel};
 use holdfast_raft::state::{self, StateMachine};
 use holdfast_raft::types::TypeConfig;
 use openraft::StorageError;
 use openraft::testing::log::{StoreBuilder, Suite};
 use openraft_rt::AsyncRuntime;
+#[cfg(not(madsim))]
+use openraft_rt::WatchReceiver as _;
 
 use super::drive;
 
@@ -20,16 +22,36 @@ struct Builder<D> {
     new_disk: fn() -> (D, SharedDisk),
 }
 
-impl<D: Send + Sync + 'static> StoreBuilder<TypeConfig, LogStore, StateMachine, (D, WatchSender<u64>)> for Builder<D> {
-    async fn build(&self) -> Result<((D, WatchSender<u64>), LogStore, StateMachine), StorageError<TypeConfig>> {
+/// What goes when a test of the suite is over: the databases first, then their folder.
+struct Guard<D> {
+    released: Vec<WatchReceiver<()>>,
+    _all_synced: WatchSender<u64>,
+    _folder: D,
+}
+
+impl<D> Drop for Guard<D> {
+    /// Waits for the databases: RocksDB must not be at work when the process ends. Only a real disk has something to wait for.
+    fn drop(&mut self) {
+        #[cfg(not(madsim))]
+        for mut released in self.released.drain(..) {
+            let wait = async { while released.changed().await.is_ok() {} };
+            tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(wait));
+        }
+    }
+}
+
+impl<D: Send + Sync + 'static> StoreBuilder<TypeConfig, LogStore, StateMachine, Guard<D>> for Builder<D> {
+    async fn build(&self) -> Result<(Guard<D>, LogStore, StateMachine), StorageError<TypeConfig>> {
         let (folder, disk) = (self.new_disk)();
         let settings = drive::small();
         let unbounded = state::unbounded_durable_end();
         let log = LogStore::open(disk.clone(), Fatal::default(), unbounded.clone(), settings.recent_bytes_max).await;
+        let log = log.expect("a new folder opens");
         let (all_synced, synced_end) = watch_channel(u64::MAX);
         let opened = state::open(disk, settings.state, Fatal::default(), synced_end, unbounded).await;
-        let (machine, _) = opened.expect("a new folder opens");
-        Ok(((folder, all_synced), log.expect("a new folder opens"), machine))
+        let (machine, handle) = opened.expect("a new folder opens");
+        let released = [log.released(), handle.released()].into_iter().flatten().collect();
+        Ok((Guard { released, _all_synced: all_synced, _folder: folder }, log, machine))
     }
 }
 

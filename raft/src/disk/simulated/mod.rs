@@ -16,46 +16,20 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use bytes::Bytes;
-use rand::rngs::SmallRng;
-use rand::{RngExt, SeedableRng};
+use rand::RngExt;
 
+use self::image::{Fate, File, FileId, Image, check_room, not_found, power_lost, prefix};
 use super::{Disk, Purpose};
 use crate::engine::simulated::SimEngine;
 use crate::engine::{EngineError, SharedEngine};
+
+mod image;
 
 /// What writes cost in simulated time. Each is drawn evenly from its range.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Latency {
     pub synced_us: Range<u64>,
     pub unsynced_us: Range<u64>,
-}
-
-#[derive(Debug, Clone, Default)]
-struct File {
-    content: Vec<u8>,
-    /// This many bytes survive the loss of power.
-    synced: usize,
-}
-
-type FileId = u64;
-
-/// What the disk holds, and what is wrong with it.
-#[derive(Debug)]
-struct Image {
-    files: BTreeMap<FileId, File>,
-    next_file: FileId,
-    names: BTreeMap<String, FileId>,
-    durable_names: BTreeMap<String, FileId>,
-    rng: SmallRng,
-    /// Raised by every crash: handles of an earlier life fail.
-    life: u64,
-    /// Changes made so far: the points at which power can fail.
-    changes: u64,
-    power_fails_at: Option<u64>,
-    capacity_bytes: Option<u64>,
-    sync_error: bool,
-    write_error: bool,
-    latency: Latency,
 }
 
 /// A handle to a simulated disk, for one life of the machine that uses it. Clones are of the same life.
@@ -71,124 +45,10 @@ impl fmt::Debug for SimDisk {
     }
 }
 
-fn power_lost() -> io::Error {
-    io::Error::new(io::ErrorKind::BrokenPipe, "the machine lost its power")
-}
-
-fn not_found(path: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::NotFound, format!("no file {path}"))
-}
-
-/// How all paths in a directory begin; the data folder itself is the empty path.
-fn prefix(dir: &str) -> String {
-    if dir.is_empty() { String::new() } else { format!("{dir}/") }
-}
-
-/// What a change meets: it happens, it fails, or power fails with the change done or not.
-enum Fate {
-    Happens,
-    HappensUnseen,
-}
-
-impl Image {
-    fn bytes(&self) -> u64 {
-        self.names.values().map(|id| self.files[id].content.len() as u64).sum()
-    }
-
-    /// Called before every change.
-    fn change(&mut self) -> io::Result<Fate> {
-        let at = self.changes;
-        self.changes += 1;
-        match self.power_fails_at {
-            Some(fails_at) if at > fails_at => Err(power_lost()),
-            Some(fails_at) if at == fails_at => {
-                if self.rng.random() {
-                    Ok(Fate::HappensUnseen)
-                } else {
-                    Err(power_lost())
-                }
-            }
-            _ => Ok(Fate::Happens),
-        }
-    }
-
-    fn file_mut(&mut self, path: &str) -> &mut File {
-        let id = match self.names.get(path) {
-            Some(id) => *id,
-            None => {
-                self.next_file += 1;
-                self.names.insert(path.to_string(), self.next_file);
-                self.next_file
-            }
-        };
-        self.files.entry(id).or_default()
-    }
-
-    fn file(&self, path: &str) -> io::Result<&File> {
-        self.names.get(path).map(|id| &self.files[id]).ok_or_else(|| not_found(path))
-    }
-
-    fn under(names: &BTreeMap<String, FileId>, dir: &str) -> Vec<(String, FileId)> {
-        let prefix = prefix(dir);
-        names
-            .range(prefix.clone()..)
-            .take_while(|(name, _)| name.starts_with(&prefix))
-            .map(|(name, id)| (name.clone(), *id))
-            .collect()
-    }
-
-    fn sync_under(&mut self, dir: &str) {
-        for (name, _) in Image::under(&self.durable_names, dir) {
-            if !self.names.contains_key(&name) {
-                self.durable_names.remove(&name);
-            }
-        }
-        for (name, id) in Image::under(&self.names, dir) {
-            let file = self.files.get_mut(&id).expect("every name has a file");
-            file.synced = file.content.len();
-            self.durable_names.insert(name, id);
-        }
-    }
-
-    fn forget_unnamed(&mut self) {
-        let named: std::collections::BTreeSet<FileId> =
-            self.names.values().chain(self.durable_names.values()).copied().collect();
-        self.files.retain(|id, _| named.contains(id));
-    }
-
-    /// Keeps what is synced, and of the rest what the disk happened to have written.
-    fn lose_power(&mut self) {
-        self.names = self.durable_names.clone();
-        self.forget_unnamed();
-        for file in self.files.values_mut() {
-            let kept = self.rng.random_range(file.synced..=file.content.len());
-            file.content.truncate(kept);
-            if kept > file.synced && self.rng.random_range(0..4) == 0 {
-                let garbled = self.rng.random_range(file.synced..kept);
-                self.rng.fill(&mut file.content[garbled..]);
-            }
-            file.synced = kept;
-        }
-    }
-}
-
 impl SimDisk {
     /// An empty disk; everything random about it follows from `seed`.
     pub fn new(seed: u64) -> SimDisk {
-        let image = Image {
-            files: BTreeMap::new(),
-            next_file: 0,
-            names: BTreeMap::new(),
-            durable_names: BTreeMap::new(),
-            rng: SmallRng::seed_from_u64(seed),
-            life: 0,
-            changes: 0,
-            power_fails_at: None,
-            capacity_bytes: None,
-            sync_error: false,
-            write_error: false,
-            latency: Latency::default(),
-        };
+        let image = Image::new(seed);
         SimDisk { image: Arc::new(Mutex::new(image)), life: 0 }
     }
 
@@ -431,15 +291,6 @@ impl Disk for SimDisk {
             }
             Ok(())
         })
-    }
-}
-
-fn check_room(image: &Image, more_bytes: usize) -> io::Result<()> {
-    match image.capacity_bytes {
-        Some(capacity) if image.bytes() + more_bytes as u64 > capacity => {
-            Err(io::Error::new(io::ErrorKind::StorageFull, "injected: the disk is full"))
-        }
-        _ => Ok(()),
     }
 }
 
