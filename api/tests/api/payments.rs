@@ -189,7 +189,7 @@ async fn d3_money_that_comes_after_the_seat_was_sold_is_voided() {
     let lost = late.order(&ticket).await;
     let waiting = {
         let (mut late, lost) = (late.clone(), lost.clone());
-        tokio::spawn(async move { late.pay(&lost, "tok_slow_3000").await })
+        tokio::spawn(async move { late.pay(&lost, "tok_slow_6000").await })
     };
     late.until(&format!("/api/orders/{lost}"), |answer| answer.body["status"] == "cancelled").await;
     let mut quick = Client::signed_up(&world.url).await;
@@ -210,7 +210,7 @@ async fn r1_money_that_comes_late_completes_where_the_seat_is_still_free() {
     let world = World::hasty();
     let (ticket, mut buyer) = a_ticket_and_a_buyer(&world.url).await;
     let order = buyer.order(&ticket).await;
-    buyer.pay(&order, "tok_slow_2500").await.is(201);
+    buyer.pay(&order, "tok_slow_3500").await.is(201);
     let history = buyer.get(&format!("/api/orders/{order}/history")).await.is(200).body;
     let events: Vec<_> = history.as_array().unwrap().iter().map(|change| change["event"].as_str().unwrap()).collect();
     assert!(events.contains(&"order:cancelled") && events.contains(&"order:reinstated"), "{events:?}");

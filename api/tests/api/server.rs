@@ -39,12 +39,12 @@ impl World {
         WORLD.get_or_init(|| World::new(Policy { locks_per_user_max: 50, ..Policy::default() }))
     }
 
-    /// Locks run out after a second.
+    /// Locks run out after two seconds.
     pub fn hasty() -> &'static World {
         static WORLD: OnceLock<World> = OnceLock::new();
         WORLD.get_or_init(|| {
             World::new(Policy {
-                lock_ttl_ms: 1_000,
+                lock_ttl_ms: 2_000,
                 lock_extension_ms: 1_000,
                 payment_grace_ms: 200,
                 locks_per_user_max: 3,
