@@ -72,7 +72,9 @@ pub enum Effect {
     Nothing,
     Applied(Applied),
     /// Applying it breaks an invariant of the ledger.
-    Broken { invariant: String },
+    Broken {
+        invariant: String,
+    },
 }
 
 /// An entry's replay: the entry, what it did, and where the replay started.
@@ -90,7 +92,9 @@ pub struct Replayed {
 pub enum ReplayError {
     #[error("the log has no entry {index}: it has {first} to {last}")]
     NoSuchEntry { index: u64, first: u64, last: u64 },
-    #[error("nothing stored is from before entry {index}: the log begins at {first}, and the oldest state is of entry {oldest}")]
+    #[error(
+        "nothing stored is from before entry {index}: the log begins at {first}, and the oldest state is of entry {oldest}"
+    )]
     TooOld { index: u64, first: u64, oldest: u64 },
     #[error("entry {index}, on the way there, breaks an invariant: {invariant}")]
     BrokenBefore { index: u64, invariant: String },
@@ -101,15 +105,16 @@ pub enum ReplayError {
 impl Inspection {
     /// Opens and checks the data in `disk`, which no running node may be using.
     pub async fn open(disk: SharedDisk) -> Result<Inspection, Fault> {
-        let mut log =
-            LogStore::open(disk.clone(), Fatal::default(), unbounded_durable_end(), MEMORY_BYTES_MAX).await?;
+        let mut log = LogStore::open(disk.clone(), Fatal::default(), unbounded_durable_end(), MEMORY_BYTES_MAX).await?;
         let opened = disk.clone();
         let found = runtime::blocking(move || folder::find(&opened, MEMORY_BYTES_MAX)).await?;
         let state = log.get_log_state().await.map_err(storage("reading the log"))?;
         let committed = log.read_committed().await.map_err(storage("reading the log"))?;
         let first = match state.last_purged_log_id {
             Some(purged) => Some(purged.index() + 1),
-            None => log.limited_get_log_entries(0, u64::MAX).await.map_err(storage("reading the log"))?.first().map(index),
+            None => {
+                log.limited_get_log_entries(0, u64::MAX).await.map_err(storage("reading the log"))?.first().map(index)
+            }
         };
         let last = state.last_log_id.map(|id| id.index());
         let bounds = Bounds {

@@ -2,13 +2,19 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
+use openraft::type_config::TypeConfigExt as _;
 use openraft_rt::WatchReceiver as _;
 
 use crate::damage::{Fatal, Fault};
 use crate::disk::SharedDisk;
 use crate::log_store::LogStore;
 use crate::state::{self, StateHandle, StateMachine, StateSettings};
+use crate::types::TypeConfig;
+
+/// How long closing waits for others to let go of the storage.
+const RELEASE_WAIT: Duration = Duration::from_secs(1);
 
 /// How much memory storage may take.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,17 +63,22 @@ pub struct Closing {
 }
 
 impl Closing {
-    /// Flushes the state, ends both writers, and waits until the databases can be opened again. Every other handle to this
-    /// storage must have been dropped or be on its way to be: the wait is for them.
+    /// Flushes the state and ends both writers: nothing is lost from then on. Then waits until the databases can be opened
+    /// again, which is when the last handle to this storage is gone; no longer than [`RELEASE_WAIT`], as the caller may hold one.
     pub async fn close(self) -> std::io::Result<()> {
         let Closing { log, state } = self;
         let flushed = state.close().await;
         let written = log.close().await;
         let released = [log.released(), state.released()];
         drop((log, state));
-        for mut released in released.into_iter().flatten() {
-            // Ends with an error when the sender goes, which is what is waited for.
-            while released.changed().await.is_ok() {}
+        let all_released = async {
+            for mut released in released.into_iter().flatten() {
+                // Ends with an error when the sender goes, which is what is waited for.
+                while released.changed().await.is_ok() {}
+            }
+        };
+        if TypeConfig::timeout(RELEASE_WAIT, all_released).await.is_err() {
+            tracing::debug!("the databases stay open while somebody holds this node");
         }
         flushed.and(written)
     }
