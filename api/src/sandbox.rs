@@ -247,6 +247,20 @@ mod tests {
     }
 
     #[test]
+    fn another_process_gives_the_same_answers_under_the_same_keys() {
+        let charge = Charge { amount_minor: 1999, currency: Currency::USD };
+        let (first, second) = (Sandbox::default(), Sandbox::default());
+        let id = |sandbox: &Sandbox| sandbox.create_intent("o1:1:intent", &charge).now_or_never().unwrap().unwrap();
+        assert_eq!(id(&first), id(&second));
+        assert_ne!(id(&first), second.create_intent("o1:2:intent", &charge).now_or_never().unwrap().unwrap());
+        // What one process authorised, another may capture.
+        let id = id(&first);
+        first.authorize("o1:1:authorize", &id, "tok_visa").now_or_never().unwrap().unwrap();
+        second.capture("o1:1:capture", &id).now_or_never().unwrap().unwrap();
+        assert_eq!(second.charges()[0].status, ChargeStatus::Captured);
+    }
+
+    #[test]
     fn a_repeated_step_is_one_charge() {
         let sandbox = Sandbox::default();
         let charge = Charge { amount_minor: 1999, currency: Currency::USD };

@@ -17,7 +17,7 @@ async fn start(limits: Limits) -> (String, oneshot::Sender<()>, JoinHandle<std::
     let addr = listener.local_addr().unwrap().to_string();
     let (stop, stopped) = oneshot::channel();
     let stopped = async { drop(stopped.await) };
-    let server = tokio::spawn(serve_within(limits, listener, World::shared().router(), stopped));
+    let server = tokio::spawn(serve_within(limits, listener, holdfast_api::router(World::shared().app()), stopped));
     (addr, stop, server)
 }
 

@@ -183,6 +183,22 @@ async fn d2_payments_at_once_are_one_charge() {
 }
 
 #[tokio::test]
+async fn d2_two_workers_at_once_charge_once() {
+    let world = World::shared();
+    let second = tokio::spawn(holdfast_api::run_payments(world.app()));
+    for token in ["tok_visa", "tok_slow_100", "tok_slow_20", "tok_mastercard"] {
+        let (ticket, mut buyer) = a_ticket_and_a_buyer(&world.url).await;
+        let order = buyer.order(&ticket).await;
+        let payment = buyer.pay(&order, token).await.is(201).id();
+        settled(&mut buyer, &payment, "captured").await;
+        let lines = charges(world, &order);
+        assert_eq!((lines.len(), lines[0].status), (1, ChargeStatus::Captured));
+        assert_eq!(lines[0].amount_minor, 2000);
+    }
+    second.abort();
+}
+
+#[tokio::test]
 async fn d3_money_that_comes_after_the_seat_was_sold_is_voided() {
     let world = World::hasty();
     let (ticket, mut late) = a_ticket_and_a_buyer(&world.url).await;

@@ -86,9 +86,9 @@ impl World {
         on_runtime(serve(app))
     }
 
-    /// A router before the same node, for a server of the test's own.
-    pub fn router(&self) -> axum::Router {
-        holdfast_api::router(app(&self.node, &self.sandbox, settings()))
+    /// The application on the same node, for a server or worker of the test's own.
+    pub fn app(&self) -> App {
+        app(&self.node, &self.sandbox, settings())
     }
 
     /// As the cluster itself: bans, roles, policy.

@@ -1,0 +1,85 @@
+//! What can be bought now, searched, filtered and in pages.
+
+use axum::extract::{OriginalUri, State};
+use axum::response::Response;
+use holdfast_ledger::money::{Currency, Decimal};
+use holdfast_ledger::query::{self, TicketFilter};
+use http::{HeaderMap, StatusCode};
+use serde::Deserialize;
+
+use super::view::TicketView;
+use crate::app::App;
+use crate::error::Fault;
+use crate::fields::path_id;
+use crate::headers::{freshness, json};
+use crate::paging;
+use crate::router::QueryOf;
+use crate::session::Identity;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ListQuery {
+    limit: Option<String>,
+    cursor: Option<String>,
+    q: Option<String>,
+    seller: Option<String>,
+    min_price: Option<String>,
+    max_price: Option<String>,
+    currency: Option<String>,
+    consistency: Option<String>,
+    #[serde(rename = "min-index")]
+    min_index: Option<String>,
+}
+
+impl ListQuery {
+    fn filter(&self) -> Result<TicketFilter, Fault> {
+        let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+        let seller = given(&self.seller).map(|id| path_id(&id, "seller")).transpose()?;
+        let currency: Option<Currency> = given(&self.currency)
+            .map(|code| code.parse())
+            .transpose()
+            .map_err(|_| Fault::bad_field("currency", "invalid", "Currency must be an ISO 4217 code such as USD"))?;
+        let (min, max) = (given(&self.min_price), given(&self.max_price));
+        // Amounts of different currencies cannot be compared.
+        let currency = if min.is_some() || max.is_some() { Some(currency.unwrap_or(Currency::USD)) } else { currency };
+        let minor = |text: Option<String>, field: &'static str| {
+            let read = |text: String| {
+                text.parse::<Decimal>().and_then(|price| price.to_minor(currency.unwrap_or(Currency::USD)))
+            };
+            text.map(read)
+                .transpose()
+                .map_err(|_| Fault::bad_field(field, "invalid", "Must be an amount such as 20.00"))
+        };
+        Ok(TicketFilter {
+            seller,
+            search: given(&self.q),
+            price_minor_min: minor(min, "minPrice")?,
+            price_minor_max: minor(max, "maxPrice")?,
+            currency,
+        })
+    }
+}
+
+/// `GET /api/tickets`: what can be bought now, in pages. `seller=me` lists the caller's own, whatever their status.
+pub async fn list(
+    State(app): State<App>,
+    identity: Identity,
+    OriginalUri(uri): OriginalUri,
+    headers: HeaderMap,
+    QueryOf(query): QueryOf<ListQuery>,
+) -> Result<Response, Fault> {
+    let freshness = freshness(&headers, query.consistency.as_deref(), query.min_index.as_deref())?;
+    let wanted = paging::wanted(query.limit.as_deref(), query.cursor.as_deref())?;
+    let after = wanted.after.as_ref();
+    let seen = if query.seller.as_deref() == Some("me") {
+        let seller = identity.caller().ok_or_else(Fault::not_signed_in)?.signed_in.user;
+        app.read(freshness, |state| query::tickets_of_seller(state, seller, after, wanted.limit)).await?
+    } else {
+        let filter = query.filter()?;
+        app.read(freshness, |state| query::tickets_available(state, &filter, after, wanted.limit)).await?
+    };
+    let views: Vec<_> = seen.value.rows.iter().map(|(id, ticket)| TicketView::new(*id, ticket)).collect();
+    let mut response = json(StatusCode::OK, &views, seen.index);
+    paging::link_next(&mut response, &uri, seen.value.next.as_ref());
+    Ok(response)
+}

@@ -1,0 +1,181 @@
+//! Tickets: what is for sale, and what a seller may do with his own.
+
+mod body;
+mod list;
+mod view;
+
+use axum::extract::State;
+use axum::response::Response;
+use holdfast_ledger::command::{Command, NewTicket};
+use holdfast_ledger::id::TicketId;
+use holdfast_ledger::limits::BULK_TICKETS_MAX;
+use holdfast_ledger::outcome::Reply;
+use holdfast_ledger::query;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use self::body::{BAD_PRICE, BAD_PRICE_EDIT, TicketBody};
+pub use self::list::list;
+use self::view::TicketView;
+use crate::app::{App, Done};
+use crate::body::{BULK_BODY_BYTES_MAX, JsonBody};
+use crate::error::{Complaint, Fault, complaint};
+use crate::fields::{Complaints, path_id};
+use crate::headers::{IDEMPOTENCY_REPLAYED, etag, freshness, if_match, json, not_modified};
+use crate::idempotency;
+use crate::router::{PathText, QueryOf, ReadQuery};
+use crate::session::Caller;
+
+/// `POST /api/tickets`
+pub async fn create(
+    State(app): State<App>,
+    caller: Caller,
+    headers: HeaderMap,
+    body: JsonBody,
+) -> Result<Response, Fault> {
+    let ticket = body.parse::<TicketBody>()?.new_ticket().map_err(Complaints::into_fault)?;
+    let command = Command::CreateTicket(ticket);
+    let key = idempotency::key(&headers, &command)?;
+    let done = app.propose(caller.actor(), key, command).await??;
+    answer(&app, StatusCode::CREATED, &done).await
+}
+
+/// One line of a bulk answer.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Line {
+    Created { id: TicketId, created: bool },
+    Refused { errors: Vec<Complaint> },
+}
+
+/// `POST /api/tickets/bulk`: an array of tickets, each with its own result, in the same order.
+pub async fn create_many(
+    State(app): State<App>,
+    caller: Caller,
+    headers: HeaderMap,
+    body: JsonBody<BULK_BODY_BYTES_MAX>,
+) -> Result<Response, Fault> {
+    let rows: Vec<&RawValue> = body.parse_array()?;
+    if rows.len() > BULK_TICKETS_MAX {
+        let message = format!("At most {BULK_TICKETS_MAX} tickets at once");
+        return Err(Fault::bad_field("tickets", "too_many_tickets", message));
+    }
+    let read: Vec<Result<NewTicket, Complaints>> = rows.iter().map(|row| new_ticket_of(row)).collect();
+    let good: Vec<NewTicket> = read.iter().filter_map(|ticket| ticket.as_ref().ok().cloned()).collect();
+    let command = Command::CreateTickets(good);
+    let key = idempotency::key(&headers, &command)?;
+    let done = app.propose(caller.actor(), key, command).await??;
+    let Reply::Tickets(results) = done.reply else { unreachable!("a bulk creation is answered line by line") };
+    let mut results = results.into_iter();
+    let lines = read.into_iter().map(|ticket| match ticket {
+        Err(complaints) => Line::Refused { errors: complaints.into_vec() },
+        Ok(_) => match results.next().expect("every ticket that was sent has a result") {
+            Ok((id, created)) => Line::Created { id, created },
+            Err(refusal) => Line::Refused { errors: vec![complaint(&refusal)] },
+        },
+    });
+    Ok(json(StatusCode::OK, &lines.collect::<Vec<_>>(), done.decided_at))
+}
+
+fn new_ticket_of(row: &RawValue) -> Result<NewTicket, Complaints> {
+    let body = row.get().starts_with('{').then(|| serde_json::from_str::<TicketBody>(row.get()).ok()).flatten();
+    body.ok_or_else(|| Complaints::one(Complaint::new("malformed_json", "A ticket must be a JSON object")))?
+        .new_ticket()
+}
+
+/// `PUT /api/tickets/:id`
+pub async fn edit(
+    State(app): State<App>,
+    caller: Caller,
+    PathText(id): PathText,
+    headers: HeaderMap,
+    body: JsonBody,
+) -> Result<Response, Fault> {
+    let (title, price, details) = {
+        let body: TicketBody = body.parse()?;
+        let mut complaints = Complaints::default();
+        let title = body.title(&mut complaints);
+        let price = body.price(None, BAD_PRICE_EDIT, &mut complaints);
+        let details = body.details(&mut complaints);
+        let (title, price) = complaints.settle(title.zip(price))?;
+        (title, price, details)
+    };
+    let ticket = path_id(&id, "id")?;
+    let command = Command::EditTicket { ticket, title, price, version: if_match(&headers)?, details };
+    let key = idempotency::key(&headers, &command)?;
+    let done = app.propose(caller.actor(), key, command).await??;
+    answer(&app, StatusCode::OK, &done).await
+}
+
+/// `PUT /api/tickets/:id/next-price` `{price}`: a price from the next release on, at once where nobody holds the ticket.
+/// `{"price": null}` takes it back.
+pub async fn schedule_price(
+    State(app): State<App>,
+    caller: Caller,
+    PathText(id): PathText,
+    headers: HeaderMap,
+    body: JsonBody,
+) -> Result<Response, Fault> {
+    let price = {
+        let body: TicketBody = body.parse()?;
+        let mut complaints = Complaints::default();
+        let price = body.price.is_some().then(|| body.price(None, BAD_PRICE, &mut complaints)).flatten();
+        complaints.settle(Some(price))?
+    };
+    let ticket = path_id(&id, "id")?;
+    let command = Command::SchedulePrice { ticket, price };
+    let key = idempotency::key(&headers, &command)?;
+    let done = app.propose(caller.actor(), key, command).await??;
+    ticket_answer(&app, StatusCode::OK, ticket, &done).await
+}
+
+/// `DELETE /api/tickets/:id`: off sale, at release where somebody holds it. Answers with the ticket.
+pub async fn withdraw(
+    State(app): State<App>,
+    caller: Caller,
+    PathText(id): PathText,
+    headers: HeaderMap,
+) -> Result<Response, Fault> {
+    let ticket = path_id(&id, "id")?;
+    let command = Command::WithdrawTicket { ticket };
+    let key = idempotency::key(&headers, &command)?;
+    let done = app.propose(caller.actor(), key, command).await??;
+    ticket_answer(&app, StatusCode::OK, ticket, &done).await
+}
+
+/// The ticket that a command created or changed.
+async fn answer(app: &App, status: StatusCode, done: &Done) -> Result<Response, Fault> {
+    let Reply::Ticket { ticket, .. } = done.reply else { unreachable!("a change of a ticket is answered with it") };
+    ticket_answer(app, status, ticket, done).await
+}
+
+async fn ticket_answer(app: &App, status: StatusCode, id: TicketId, done: &Done) -> Result<Response, Fault> {
+    let seen = app.read_own(done.index, |state| query::ticket(state, id)).await?;
+    let ticket = seen.value.ok_or_else(|| Fault::not_found("ticket_not_found"))?;
+    let mut response = json(status, &TicketView::new(id, &ticket), done.decided_at);
+    response.headers_mut().insert(header::ETAG, etag(ticket.version));
+    if done.replayed {
+        response.headers_mut().insert(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
+    }
+    Ok(response)
+}
+
+/// `GET /api/tickets/:id`
+pub async fn show(
+    State(app): State<App>,
+    PathText(id): PathText,
+    headers: HeaderMap,
+    QueryOf(query): QueryOf<ReadQuery>,
+) -> Result<Response, Fault> {
+    let id = path_id(&id, "id")?;
+    let freshness = freshness(&headers, query.consistency.as_deref(), query.min_index.as_deref())?;
+    let seen = app.read(freshness, |state| query::ticket(state, id)).await?;
+    let ticket = seen.value.ok_or_else(|| Fault::not_found("ticket_not_found").log_index(seen.index))?;
+    if let Some(response) = not_modified(&headers, ticket.version, seen.index) {
+        return Ok(response);
+    }
+    let mut response = json(StatusCode::OK, &TicketView::new(id, &ticket), seen.index);
+    response.headers_mut().insert(header::ETAG, etag(ticket.version));
+    Ok(response)
+}
