@@ -227,7 +227,7 @@ impl Node {
         };
         let timeout = core.settings.read_timeout();
         TypeConfig::timeout(timeout, fresh).await.unwrap_or(Err(Unavailable::NoLeader))?;
-        core.state.with_state(query).map_err(|error| {
+        core.state()?.with_state(query).map_err(|error| {
             tracing::error!(%error, "the state cannot be read");
             Unavailable::Stopping
         })
@@ -235,8 +235,9 @@ impl Node {
 
     /// Resolves once this node has applied more than `index`, with what it has applied. Never, once the node has stopped.
     pub fn applied_beyond(&self, index: u64) -> impl Future<Output = u64> + Send + 'static {
-        let mut applied = self.running.core.state.applied();
+        let applied = self.running.core.state().map(|state| state.applied());
         async move {
+            let Ok(mut applied) = applied else { return std::future::pending().await };
             match applied.wait_until_ge(&(index + 1)).await {
                 Ok(applied) => applied,
                 Err(_) => std::future::pending().await,
@@ -249,7 +250,9 @@ impl Node {
         let metrics = core.metrics();
         let index = |log_id: Option<LogId>| log_id.map_or(0, |log_id| log_id.index());
         let committed_index = index(metrics.cluster_committed).max(index(metrics.local_committed));
-        let applied_index = index(metrics.last_applied);
+        // Metrics follow a little behind what was answered.
+        let applied_index = core.state().map_or(index(metrics.last_applied), |state| state.applied_index());
+        let committed_index = committed_index.max(applied_index);
         let membership = metrics.membership_config.membership();
         let voters: BTreeSet<NodeId> = membership.voter_ids().collect();
         let mut members: Vec<_> =

@@ -141,7 +141,7 @@ impl Incoming {
             let mut slot = slot.lock().await;
             *slot = None;
             let begin: BeginMessage = format::decode(&body).map_err(|error| Failure::Malformed(error.to_string()))?;
-            *slot = Some(core.state.receive_snapshot(begin.manifest).await.map_err(failed)?);
+            *slot = Some(core.state().map_err(failed)?.receive_snapshot(begin.manifest).await.map_err(failed)?);
             Ok(Bytes::new())
         }
         .boxed()

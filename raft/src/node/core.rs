@@ -33,7 +33,8 @@ const CLOCK_LOOK: Duration = Duration::from_millis(20);
 pub(crate) struct Core {
     pub links: Arc<Links>,
     pub raft: Raft,
-    pub state: StateHandle,
+    /// Given back when the node stops: the databases stay open for as long as somebody holds it.
+    pub(super) state: Mutex<Option<StateHandle>>,
     pub guard: ClockGuard,
     pub fatal: Fatal,
     pub settings: Settings,
@@ -53,6 +54,16 @@ pub(crate) struct Core {
 }
 
 impl Core {
+    /// The state, until the node has stopped.
+    pub fn state(&self) -> Result<StateHandle, Unavailable> {
+        self.state.lock().expect("no holder of the state panics").clone().ok_or(Unavailable::Stopping)
+    }
+
+    /// Gives the state back.
+    pub fn release_state(&self) {
+        self.state.lock().expect("no holder of the state panics").take();
+    }
+
     pub fn node_id(&self) -> NodeId {
         self.links.place.node_id
     }
@@ -96,7 +107,7 @@ impl Core {
     /// Resolves when the leader, the vote or the membership is another one, or the node stops.
     pub async fn leader_changed(&self) {
         let mut metrics = self.raft.server_metrics();
-        metrics.borrow_and_update();
+        drop(metrics.borrow_and_update());
         let _ = metrics.changed().await;
     }
 
@@ -124,7 +135,7 @@ impl Core {
 
     /// Waits until this node has applied `index`.
     pub async fn applied(&self, index: u64) -> Result<u64, Unavailable> {
-        let mut applied = self.state.applied();
+        let mut applied = self.state()?.applied();
         let applied = std::pin::pin!(applied.wait_until_ge(&index));
         let stop = std::pin::pin!(self.stop.wait());
         match select(stop, applied).await {
@@ -148,7 +159,9 @@ impl Carrier for Core {
             let wait = Duration::from_millis(self.settings.clock_wait_ms);
             let _ = TypeConfig::timeout(wait, self.first_time()).await;
         }
-        self.guard.stamp(|| self.state.with_state(|state| state.meta().now_ms)).time_ms
+        // Without a state this node has stopped, and what is stamped goes nowhere.
+        let ledger_ms = || self.state().map_or(0, |state| state.with_state(|state| state.meta().now_ms));
+        self.guard.stamp(ledger_ms).time_ms
     }
 
     async fn write(&self, payload: Payload) -> Carried<Applied> {

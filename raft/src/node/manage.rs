@@ -83,7 +83,7 @@ impl Core {
             return Ok(id);
         }
         let blank = self.raft.write_blank().await.map_err(manage_error)?;
-        let lineage = self.state.with_state(|state| state.meta().lineage);
+        let lineage = self.state()?.with_state(|state| state.meta().lineage);
         let id = members::node_id(lineage, blank.log_id.index());
         self.change(ChangeMembers::AddNodes(BTreeMap::from([(id, record)])), true).await?;
         tracing::info!(node_id = id, peer_addr = request.peer_addr, "a node has joined");
@@ -91,7 +91,7 @@ impl Core {
     }
 
     async fn remove_here(&self, node_id: NodeId) -> Result<(), ManageError> {
-        let view = self.view().await?;
+        let view = self.answering(self.view().await?).await;
         view.may_remove(node_id)?;
         let leaving = BTreeSet::from([node_id]);
         let change = match view.voters.contains(&node_id) {
@@ -137,8 +137,9 @@ impl Core {
         let _one_at_a_time = self.members.lock().await;
         let last_membership_log_id = *self.metrics().membership_config.log_id();
         let Ok(view) = self.view().await else { return };
-        let ready = view.to_promote(self.settings.voters_target, self.settings.promotion_lag_entries_max);
-        if ready.is_empty() {
+        let (target, lag_max) = (self.settings.voters_target, self.settings.promotion_lag_entries_max);
+        let ready = view.to_promote(target, lag_max);
+        if ready.is_empty() || self.answering(view).await.to_promote(target, lag_max) != ready {
             return;
         }
         let unchanged = Precondition::LastMembershipLogId { last_membership_log_id };
@@ -147,6 +148,20 @@ impl Core {
             Ok(_) => tracing::info!(?ready, "learners have become voters"),
             Err(error) => tracing::info!(%error, ?ready, "learners could not become voters yet"),
         }
+    }
+
+    /// The same view, in which only those are live who answer right now: what was heard within an election time-out may be of
+    /// somebody who has gone since.
+    async fn answering(&self, mut view: View) -> View {
+        let timeout = Duration::from_millis(self.settings.election_min_ms);
+        let others = view.nodes.iter().filter(|(id, _)| **id != self.node_id() && view.live.contains(id));
+        let asked = others.map(|(id, record)| async move {
+            let answer = self.links.call(*id, record, Lane::Control, method::CLOCK, &[], timeout).await;
+            answer.ok().map(|_| *id)
+        });
+        let answered = futures_util::future::join_all(asked).await;
+        view.live = answered.into_iter().flatten().chain([self.node_id()]).collect();
+        view
     }
 
     /// What this node, leading, knows of the members.

@@ -63,7 +63,7 @@ pub(super) async fn start(options: Options) -> Result<Arc<Core>, StartError> {
     let core = Arc::new(Core {
         links,
         raft,
-        state,
+        state: Mutex::new(Some(state)),
         guard: ClockGuard::new(clock, settings.clock_tolerance_ms, settings.clock_interval_ms),
         fatal,
         settings,
@@ -130,6 +130,7 @@ pub(super) async fn stop(core: &Arc<Core>) {
     if let Err(error) = core.raft.shutdown().await {
         tracing::warn!(%error, "replication did not end as it should");
     }
+    core.release_state();
     let closing = core.closing.lock().expect("no holder of this panics").take();
     if let Some(closing) = closing
         && let Err(error) = closing.close().await

@@ -127,7 +127,7 @@ async fn tick(core: Arc<Core>) {
         while more {
             more = core.proposer().propose(Group::encode(std::slice::from_ref(&tick)), false).await.is_ok()
                 && core.leads()
-                && core.state.with_state(|state| state.has_due());
+                && core.state().is_ok_and(|state| state.with_state(|state| state.has_due()));
         }
         ticked_ms = core.guard.monotonic_ms();
     }
@@ -135,7 +135,8 @@ async fn tick(core: Arc<Core>) {
 
 /// Whether a tick now would do something.
 fn is_due(core: &Core) -> bool {
-    let (has_due, deadline_ms) = core.state.with_state(|state| (state.has_due(), state.next_deadline_ms()));
+    let Ok(state) = core.state() else { return false };
+    let (has_due, deadline_ms) = state.with_state(|state| (state.has_due(), state.next_deadline_ms()));
     has_due
         || deadline_ms.is_some_and(|deadline_ms| core.guard.has_time() && core.guard.stamp(|| 0).time_ms >= deadline_ms)
 }

@@ -30,9 +30,11 @@ async fn a_folder_that_asks_from_another_address_is_known_there() {
     let place = node.admit(request(7)).await.unwrap();
     let moved = JoinRequest { peer_addr: "elsewhere:1".into(), ..request(7) };
     assert_eq!(node.admit(moved).await, Ok(place));
-    let status = node.status();
-    let record = status.members.iter().find(|(id, _, _)| *id == place.node_id).map(|(_, record, _)| record);
-    assert_eq!(record.unwrap().peer_addr, "elsewhere:1");
+    eventually("the new address is known", || async {
+        let members = node.status().members;
+        members.iter().any(|(id, record, _)| *id == place.node_id && record.peer_addr == "elsewhere:1")
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
