@@ -104,11 +104,14 @@ impl Core {
         }
     }
 
-    /// Resolves when the leader, the vote or the membership is another one, or the node stops.
+    /// Resolves when the leader, the vote or the membership is another one. Never, once replication has stopped: whoever waits
+    /// bounds the time, and would otherwise ask again at once, for as long as he is ready to wait.
     pub async fn leader_changed(&self) {
         let mut metrics = self.raft.server_metrics();
         drop(metrics.borrow_and_update());
-        let _ = metrics.changed().await;
+        if metrics.changed().await.is_err() {
+            std::future::pending().await
+        }
     }
 
     /// Sleeps, unless the node stops meanwhile. Returns whether it goes on.
