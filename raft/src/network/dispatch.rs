@@ -11,7 +11,7 @@ use super::snapshot::Incoming;
 use crate::format::{self, VoteRecord};
 use crate::node::Core;
 use crate::proposer::batch;
-use crate::session::{Acceptor, Failure, Handler, Hello, Refused, Welcome};
+use crate::session::{Acceptor, Admission, Failure, Handler, Hello, Refused, Welcome};
 
 /// Lets peers of this cluster in.
 pub struct Door {
@@ -51,7 +51,7 @@ impl Door {
 }
 
 impl Acceptor for Door {
-    fn accept<'a>(&'a self, hello: &'a Hello) -> BoxFuture<'a, Result<(Welcome, Box<dyn Handler>), Refused>> {
+    fn accept<'a>(&'a self, hello: &'a Hello) -> BoxFuture<'a, Admission> {
         async move {
             self.check(hello)?;
             let welcome = Welcome { reach: self.core.links.reach().await? };

@@ -287,5 +287,5 @@ async fn forward<C: Carrier>(
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(madsim)))]
 mod tests;

@@ -20,7 +20,7 @@ use crate::format::{LogIdRecord, VoteRecord};
 use crate::types::NodeId;
 
 pub use client::{Call, CallError, OpenError, Session};
-pub use server::{Acceptor, Handler, serve};
+pub use server::{Acceptor, Admission, Handler, serve};
 
 /// Requests under way in one session, either side.
 pub const IN_FLIGHT_MAX: usize = 256;
@@ -94,3 +94,6 @@ pub enum Failure {
     #[error("{0}")]
     Other(String),
 }
+
+#[cfg(all(test, not(madsim)))]
+mod tests;

@@ -10,10 +10,12 @@ use super::wire::{self, Frame, WireError};
 use super::{Failure, Hello, IN_FLIGHT_MAX, Refused, Welcome};
 use crate::transport::Connection;
 
+/// The answer to a hello, and, for who is let in, what answers the requests.
+pub type Admission = Result<(Welcome, Box<dyn Handler>), Refused>;
+
 /// Decides who is let in.
 pub trait Acceptor: Send + Sync + 'static {
-    /// The answer to a hello, and, for who is let in, what answers the requests.
-    fn accept<'a>(&'a self, hello: &'a Hello) -> BoxFuture<'a, Result<(Welcome, Box<dyn Handler>), Refused>>;
+    fn accept<'a>(&'a self, hello: &'a Hello) -> BoxFuture<'a, Admission>;
 }
 
 /// Answers the requests of one session.
@@ -50,6 +52,7 @@ async fn answer_requests(
     mut handler: Box<dyn Handler>,
 ) {
     let mut in_flight = FuturesUnordered::new();
+    let mut last_id = 0;
     loop {
         let frame = tokio::select! {
             biased;
@@ -68,7 +71,12 @@ async fn answer_requests(
         };
         let Some(frame) = frame else { return };
         match wire::open(frame) {
+            // Ids rise by one. A frame that came twice or late must not be carried out again: it may be a proposal.
+            Ok(Frame::Request { id, .. }) if id <= last_id => {
+                tracing::debug!(id, last_id, "a request came twice or out of order; ignored");
+            }
             Ok(Frame::Request { id, method, body }) => {
+                last_id = id;
                 in_flight.push(handler.handle(method, body).map(move |answer| (id, answer)));
             }
             Ok(_) => return tracing::warn!("a peer sent something else than requests; session ended"),

