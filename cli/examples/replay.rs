@@ -137,7 +137,7 @@ mod replay {
             buyers.push(joined.map_err(Failure::failed)??);
         }
         cluster.wait_for_voters().await?;
-        let audit = audit(&client, &buyers).await?;
+        let audit = audit(&client, &buyers, &cluster.charges().await?).await?;
         cluster.stop_all();
 
         let tally = &stage.tally;
@@ -156,6 +156,8 @@ mod replay {
             ("leader killed, ms without one", format!("{outages:?}")),
             ("sold twice", audit.double_sold.to_string()),
             ("acknowledged and lost", audit.lost.to_string()),
+            ("amounts compared with the provider's book", audit.charges_compared.to_string()),
+            ("charged without a ticket", audit.charged_for_nothing.to_string()),
             ("charged another price than locked", audit.other_price.to_string()),
         ] {
             println!("{what:>50}  {value}");

@@ -13,12 +13,15 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::failure::Failure;
-use crate::operator::StatusView;
+use crate::operator::{ChargeView, StatusView};
 
 /// How long a fresh cluster may take until all its nodes vote.
 const FORM_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a status request may take: a node that is dying must not hold up the watch.
 const STATUS_TIMEOUT: Duration = Duration::from_millis(500);
+const BOOK_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a node may take to stop when it is asked.
+const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 /// Between two looks at the nodes.
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 
@@ -100,11 +103,19 @@ impl Cluster {
         }
     }
 
-    /// Asks a node to stop and waits for its exit code; `None`: a signal ended it.
+    /// Asks a node to stop and waits for its exit code; `None`: a signal ended it, ours if it takes too long. Blocks.
     pub fn stop(&mut self, index: usize) -> io::Result<Option<i32>> {
         match self.members[index].child.take() {
             Some(mut child) => {
                 drop(child.stdin.take());
+                let asked = Instant::now();
+                while asked.elapsed() < STOP_TIMEOUT {
+                    if let Some(status) = child.try_wait()? {
+                        return Ok(status.code());
+                    }
+                    std::thread::sleep(LOOK_INTERVAL);
+                }
+                child.kill()?;
                 child.wait().map(|status| status.code())
             }
             None => Ok(None),
@@ -135,6 +146,18 @@ impl Cluster {
             all.push(if member.child.is_some() { self.ask(member.operator).await } else { None });
         }
         all
+    }
+
+    /// What the built-in providers of the running nodes have charged since they started: a killed node's book is gone.
+    pub async fn charges(&self) -> Result<Vec<ChargeView>, Failure> {
+        let mut all = Vec::new();
+        for member in self.members.iter().filter(|member| member.is_running()) {
+            let url = format!("http://{}/sandbox/charges", member.operator);
+            let complain = |error: reqwest::Error| Failure::unreachable(format!("{url}: {error}"));
+            let answer = self.http.get(&url).timeout(BOOK_TIMEOUT).send().await.map_err(complain)?;
+            all.extend(answer.json::<Vec<ChargeView>>().await.map_err(complain)?);
+        }
+        Ok(all)
     }
 
     /// The node that leads, by its index, if a live node knows it.

@@ -20,6 +20,7 @@ mod log;
 pub mod money;
 mod node;
 pub mod operator;
+mod outbox;
 mod policy;
 pub mod sale;
 mod serve;

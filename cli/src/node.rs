@@ -29,10 +29,13 @@ use crate::failure::Failure;
 use crate::folder::Folder;
 use crate::operator::{self, Join};
 use crate::settings::Resolved;
-use crate::{stop, stored};
+use crate::{outbox, stop, stored};
 
 /// Between two attempts to publish the node's key while there is no quorum.
 const KEY_INTERVAL: Duration = Duration::from_millis(200);
+
+/// How long handing over and flushing may take at the end; a node that is cut off here replays its log instead.
+const SHUTDOWN_WAIT: Duration = Duration::from_secs(3);
 
 /// Where a running node can be reached.
 #[derive(Debug, Clone)]
@@ -68,13 +71,16 @@ pub async fn run(settings: Resolved, stop_with_stdin: bool, announce: impl FnOnc
     };
 
     let (stop, stopping) = watch::channel(false);
-    let operator = server::serve(operator_listener.0, operator::router(node.clone()), raised(stopping.clone()));
+    let sandbox = Arc::new(Sandbox::default());
+    let routes = operator::router(node.clone(), sandbox.clone());
+    let operator = server::serve(operator_listener.0, routes, raised(stopping.clone()));
     let operator = tokio::spawn(operator);
     let key = SigningKey::from_seed(&seed);
     let end = match during(publish(&node, &key), &node, stopped.as_mut()).await {
         Ok(()) => {
-            let app = app(&settings, &addresses, node.clone(), key);
+            let app = app(&settings, &addresses, node.clone(), key, sandbox);
             let payments = tokio::spawn(run_payments(app.clone()));
+            let outbox = tokio::spawn(outbox::acknowledge(node.clone()));
             let public = tokio::spawn(server::serve(http.0, router(app), raised(stopping)));
             announce(&addresses);
             let end = during(std::future::pending::<()>(), &node, stopped.as_mut()).await;
@@ -84,6 +90,7 @@ pub async fn run(settings: Resolved, stop_with_stdin: bool, announce: impl FnOnc
                 let _ = public.await;
             }
             payments.abort();
+            outbox.abort();
             end
         }
         early => early,
@@ -93,7 +100,8 @@ pub async fn run(settings: Resolved, stop_with_stdin: bool, announce: impl FnOnc
         Err(End::Fault(fault)) => Err(stored::failure(&settings.data, &fault)),
         Ok(()) | Err(End::Asked) => {
             let _ = operator.await;
-            node.shutdown().await;
+            // Everything is on disk by then; the process's end releases the rest.
+            let _ = tokio::time::timeout(SHUTDOWN_WAIT, node.shutdown()).await;
             Ok(())
         }
     }
@@ -147,13 +155,13 @@ async fn publish(node: &Node, key: &SigningKey) {
     }
 }
 
-fn app(settings: &Resolved, addresses: &Addresses, node: Node, key: SigningKey) -> App {
+fn app(settings: &Resolved, addresses: &Addresses, node: Node, key: SigningKey, sandbox: Arc<Sandbox>) -> App {
     let settings = holdfast_api::Settings {
         public_url: addresses.url.clone(),
         password_cost: settings.password_cost,
         ..holdfast_api::Settings::default()
     };
-    App::new(node, key, Arc::new(Sandbox::default()), settings)
+    App::new(node, key, sandbox, settings)
 }
 
 /// A listener and the address that it got.

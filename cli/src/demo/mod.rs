@@ -134,7 +134,7 @@ async fn demonstrate(args: &DemoArgs, plan: Plan) -> Result<(Report, Cluster), F
     cluster.wait_for_voters().await?;
 
     println!("Reading every order and payment again …");
-    let audit = audit(&client, &buyers).await?;
+    let audit = audit(&client, &buyers, &cluster.charges().await?).await?;
     let report = Report::new(&sale.tally, args.tickets, args.buyers, audit, fail_over, took);
     Ok((report, cluster))
 }

@@ -75,6 +75,7 @@ impl Report {
             ("sold before the leader was killed", self.fail_over.sold_before.to_string()),
             ("double-sold", self.audit.double_sold.to_string()),
             ("acknowledged and lost", self.audit.lost.to_string()),
+            ("charged without a ticket", self.audit.charged_for_nothing.to_string()),
             ("charged at another price", self.audit.other_price.to_string()),
             ("the sale took", format!("{:.1} s", self.took.as_secs_f64())),
         ];

@@ -10,7 +10,9 @@ mod join;
 mod views;
 
 pub use join::ask_to_join;
-pub use views::{Join, Joined, MemberView, StatusView, parse_hex};
+pub use views::{ChargeView, Join, Joined, MemberView, StatusView, parse_hex};
+
+use std::sync::Arc;
 
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{DefaultBodyLimit, State};
@@ -18,6 +20,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use holdfast_api::sandbox::Sandbox;
 use holdfast_ledger::command::{Actor, Command, Submitted};
 use holdfast_ledger::entities::Policy;
 use holdfast_raft::node::{Consistency, JoinRequest, ManageError, Node, Unavailable};
@@ -73,8 +76,8 @@ impl From<ManageError> for Refused {
     }
 }
 
-/// The routes of the operator's listener.
-pub fn router(node: Node) -> Router {
+/// The routes of the operator's listener. `sandbox` shows the built-in provider's book.
+pub fn router(node: Node, sandbox: Arc<Sandbox>) -> Router {
     Router::new()
         .route("/cluster/status", get(status))
         .route("/cluster/join", post(join))
@@ -83,6 +86,7 @@ pub fn router(node: Node) -> Router {
         .route("/cluster/policy", get(policy).put(set_policy))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(node)
+        .route("/sandbox/charges", get(charges).with_state(sandbox))
 }
 
 async fn status(State(node): State<Node>) -> Json<StatusView> {
@@ -134,6 +138,10 @@ async fn set_policy(
         Ok(_) => Ok(Json(policy)),
         Err(refusal) => Err(Refused(StatusCode::BAD_REQUEST, format!("the ledger refuses this: {}", refusal.code()))),
     }
+}
+
+async fn charges(State(sandbox): State<Arc<Sandbox>>) -> Json<Vec<ChargeView>> {
+    Json(sandbox.charges().into_iter().map(ChargeView::from).collect())
 }
 
 /// `current` with the members of `changes` in place of its own.

@@ -19,7 +19,7 @@ async fn one_node_killed_again_and_again() {
         cluster.wait_for_leader().await.expect("leads again");
     }
     load.wait_for(BETWEEN).await;
-    let bought = load.end().await;
+    let bought = load.end(&cluster).await;
     assert!(bought >= 7 * BETWEEN);
     assert_eq!(cluster.stop(0).expect("stops"), Some(0));
     assert_verified(&cluster.members[0].data);
@@ -40,7 +40,7 @@ async fn three_nodes_the_leader_and_others_killed_again_and_again() {
         cluster.restart(victim).expect("starts again");
         cluster.wait_for_voters().await.expect("all vote again");
     }
-    load.end().await;
+    load.end(&cluster).await;
     cluster.stop_all();
     cluster.members.iter().for_each(|member| assert_verified(&member.data));
 }
@@ -59,7 +59,7 @@ async fn all_nodes_killed_at_once() {
         cluster.wait_for_voters().await.expect("all vote again");
     }
     load.wait_for(BETWEEN).await;
-    load.end().await;
+    load.end(&cluster).await;
     cluster.stop_all();
     cluster.members.iter().for_each(|member| assert_verified(&member.data));
 }

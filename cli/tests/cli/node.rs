@@ -60,7 +60,7 @@ async fn a_stopped_nodes_log_says_and_does_what_it_did() {
     let mut cluster = cluster(dir.path(), 1).await;
     let load = Load::start(&cluster, 2, 100).await;
     load.wait_for(5).await;
-    load.end().await;
+    load.end(&cluster).await;
     assert_eq!(cluster.stop(0).expect("stops"), Some(0));
     let data = cluster.members[0].data.to_str().expect("a path of text").to_string();
 

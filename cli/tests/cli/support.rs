@@ -98,13 +98,14 @@ impl Load {
     }
 
     /// Ends the load and reads everything again: nothing acknowledged is lost, nothing is sold twice.
-    pub async fn end(mut self) -> u64 {
+    pub async fn end(mut self, cluster: &Cluster) -> u64 {
         self.over.store(true, Ordering::Relaxed);
         let mut buyers = Vec::new();
         while let Some(joined) = self.buying.join_next().await {
             buyers.push(joined.expect("a buyer's task").expect("every request was answered"));
         }
-        let audit = audit(&self.client, &buyers).await.expect("an audit");
+        let charges = cluster.charges().await.expect("the provider's books");
+        let audit = audit(&self.client, &buyers, &charges).await.expect("an audit");
         assert!(audit.is_clean(), "{:?}", audit.findings);
         let bought = Tally::read(&self.tally.bought);
         assert!(audit.sold >= bought, "{bought} purchases were acknowledged, {} are there", audit.sold);
