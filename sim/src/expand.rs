@@ -1,7 +1,7 @@
 //! From a seed to a schedule.
 //!
 //! Each family of faults has its own stream and its own time line, so faults of different families meet and those of one
-//! family do not. The first seconds are quiet, and so are the last: a run that never gets going tests nothing.
+//! family do not. The first second is quiet; faults may last until the run is healed.
 
 use rand::RngExt;
 use rand::rngs::SmallRng;
@@ -61,7 +61,7 @@ pub fn from_seed(seed: u64, size: Size) -> Schedule {
             at_ms += rng.random_range(family.pause_ms.0..family.pause_ms.1);
             let for_ms = rng.random_range(family.lasts_ms.0..family.lasts_ms.1);
             let what = (family.draw)(&mut rng, size.nodes);
-            if at_ms + for_ms + QUIET_MS > size.duration_ms {
+            if at_ms + for_ms > size.duration_ms {
                 break;
             }
             faults.push(Fault { id: 0, at_ms, for_ms, what });

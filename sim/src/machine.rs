@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -136,6 +137,8 @@ pub struct Ground {
     pub bank: Arc<Bank>,
     /// By number, from 1.
     pub machines: BTreeMap<u32, Machine>,
+    /// Somebody outside has lost patience: the run is to end.
+    pub given_up: Arc<AtomicBool>,
     pub live: Mutex<BTreeMap<u32, Node>>,
     pub observed: Mutex<Observed>,
 }

@@ -284,6 +284,8 @@ impl World {
         let mut leader = None;
         loop {
             sleep(LOOK).await;
+            let given_up = self.ground.given_up.load(Ordering::Relaxed);
+            assert!(!given_up, "only {:?} of virtual time in too much real time: somebody spins", elapsed());
             let statuses: Vec<_> = self.ground.live().values().map(|node| node.status()).collect();
             for status in statuses.iter().filter(|status| status.leader == Some(status.node_id)) {
                 self.ground.observed().leader(status.term, status.node_id);
@@ -347,6 +349,11 @@ impl World {
         let all = live.len() == machines && live.values().all(|node| voters(node) == machines);
         drop(live);
         all && self.leader().is_some()
+    }
+
+    /// All machines are up.
+    pub fn is_whole(&self) -> bool {
+        self.ground.live().len() == self.ground.machines.len()
     }
 
     /// All machines are up and have applied the same.

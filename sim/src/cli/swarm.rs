@@ -70,9 +70,11 @@ fn one(plan: &Plan, seed: u64, tally: &Mutex<Tally>) {
     tally.purchases += report.purchases as u64;
     tally.recoveries.extend(report.recovery);
     if diverged {
+        eprintln!("\nseed {seed}: two runs differ");
         tally.failures.entry((Class::Divergence, "two runs differ".into())).or_default().push(seed);
     }
     if let Some(finding) = report.findings.first() {
+        eprintln!("\nseed {seed}: {finding}");
         tally.failures.entry((report.class, kind(finding))).or_default().push(seed);
     }
 }
