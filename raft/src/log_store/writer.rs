@@ -13,7 +13,7 @@ use bytes::Bytes;
 use openraft::storage::IOFlushed;
 use openraft::type_config::TypeConfigExt;
 use openraft::type_config::alias::InstantOf;
-use openraft_rt::{Instant as _, WatchSender as _};
+use openraft_rt::WatchSender as _;
 use tokio::sync::{mpsc, oneshot};
 
 use super::Shared;
@@ -121,7 +121,7 @@ impl Writer {
                 }
             }
             self.write(gathered).await;
-            if self.watermark_written.elapsed() >= WATERMARK_INTERVAL {
+            if TypeConfig::now() - self.watermark_written >= WATERMARK_INTERVAL {
                 let _ = self.attempt(Writer::advance_watermark);
             }
         }
