@@ -7,7 +7,6 @@ mod tasks;
 
 pub(crate) use self::core::Core;
 
-use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::Arc;
 
@@ -254,9 +253,9 @@ impl Node {
         let applied_index = core.state().map_or(index(metrics.last_applied), |state| state.applied_index());
         let committed_index = committed_index.max(applied_index);
         let membership = metrics.membership_config.membership();
-        let voters: BTreeSet<NodeId> = membership.voter_ids().collect();
-        let mut members: Vec<_> =
-            membership.nodes().map(|(id, record)| (*id, record.clone(), voters.contains(id))).collect();
+        // While the voters change there are two sets of them: who is in one only is not one yet, or not any more.
+        let votes = |id: &NodeId| membership.get_joint_config().iter().all(|voters| voters.contains(id));
+        let mut members: Vec<_> = membership.nodes().map(|(id, record)| (*id, record.clone(), votes(id))).collect();
         members.sort_by_key(|(id, _, votes)| (!votes, *id));
         Status {
             node_id: core.node_id(),

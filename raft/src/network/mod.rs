@@ -150,7 +150,7 @@ impl RaftNetworkV2<TypeConfig> for Peer {
     where
         S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Send + Unpin + 'static,
     {
-        Box::pin(pipeline::open(self, input, option))
+        Box::pin(std::future::ready(Ok(pipeline::answers(self, input, option))))
     }
 
     async fn vote(

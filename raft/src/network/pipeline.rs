@@ -7,7 +7,7 @@ use futures_util::Stream;
 use futures_util::stream::{self, BoxStream, StreamExt};
 use openraft::RPCTypes;
 use openraft::entry::RaftEntry;
-use openraft::errors::{RPCError, Unreachable};
+use openraft::errors::RPCError;
 use openraft::network::RPCOption;
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, StreamAppendError, StreamAppendResult};
 use openraft::type_config::TypeConfigExt;
@@ -33,7 +33,7 @@ struct Sent {
 
 struct Pipeline<'s, S> {
     peer: &'s Peer,
-    session: Session,
+    session: Option<Session>,
     input: Option<S>,
     in_flight: VecDeque<Sent>,
     timeout: Duration,
@@ -46,34 +46,24 @@ enum Step {
     Answered(Sent, Result<bytes::Bytes, LinkError>),
 }
 
-/// Opens the session and returns the stream of answers.
-pub(super) async fn open<'s, S>(
-    peer: &'s Peer,
-    input: S,
-    option: RPCOption,
-) -> Result<BoxStream<'s, Answer>, RPCError<TypeConfig>>
+/// The stream of answers to the appends in `input`. The session is opened with the first of them, not before: openraft waits
+/// out its back-off inside `input`, so whoever fails without having asked for anything is called again at once.
+pub(super) fn answers<'s, S>(peer: &'s Peer, input: S, option: RPCOption) -> BoxStream<'s, Answer>
 where
     S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Send + Unpin + 'static,
 {
-    let links = &peer.links;
     // A heartbeat's time-out is openraft's; a follower may well need longer for a batch of entries on a busy disk.
     let timeout = match peer.lane {
         Lane::Control => option.soft_ttl(),
-        _ => links.settings.append_timeout().max(option.soft_ttl()),
+        _ => peer.links.settings.append_timeout().max(option.soft_ttl()),
     };
-    let opening = links.session(peer.target, &peer.record, peer.lane);
-    let session = match TypeConfig::timeout(timeout, opening).await {
-        Ok(session) => session,
-        Err(_) => Err(OpenError::TimedOut(timeout)),
-    };
-    let session = session.map_err(|error| Unreachable::new(&error))?;
-    let pipeline = Pipeline { peer, session, input: Some(input), in_flight: VecDeque::new(), timeout };
-    Ok(Box::pin(stream::unfold(Some(pipeline), |pipeline| async {
+    let pipeline = Pipeline { peer, session: None, input: Some(input), in_flight: VecDeque::new(), timeout };
+    Box::pin(stream::unfold(Some(pipeline), |pipeline| async {
         let mut pipeline = pipeline?;
         let answer = pipeline.next_answer().await?;
         let goes_on = matches!(answer, Ok(Ok(_)));
         Some((answer, goes_on.then_some(pipeline)))
-    })))
+    }))
 }
 
 impl<S> Pipeline<'_, S>
@@ -116,32 +106,49 @@ where
         let sent = self.in_flight.pop_front().expect("it was there");
         let answer = match answer {
             Ok(answer) => answer.map_err(LinkError::Call),
-            Err(_) => {
-                self.peer.links.suspect(&self.session);
-                Err(LinkError::TimedOut(self.timeout))
-            }
+            Err(_) => Err(self.timed_out()),
         };
         Some(Step::Answered(sent, answer))
     }
 
+    /// The session, opened if it is not yet.
+    async fn session(&mut self) -> Result<Session, LinkError> {
+        if let Some(session) = &self.session {
+            return Ok(session.clone());
+        }
+        let Peer { links, target, record, lane } = self.peer;
+        let session = match TypeConfig::timeout(self.timeout, links.session(*target, record, *lane)).await {
+            Ok(session) => session?,
+            Err(_) => return Err(OpenError::TimedOut(self.timeout).into()),
+        };
+        self.session = Some(session.clone());
+        Ok(session)
+    }
+
+    /// A request was not answered in time.
+    fn timed_out(&self) -> LinkError {
+        if let Some(session) = &self.session {
+            self.peer.links.suspect(session);
+        }
+        LinkError::TimedOut(self.timeout)
+    }
+
     /// Sends one request, in parts of at most `append_bytes_max` each.
     async fn send(&mut self, request: AppendEntriesRequest<TypeConfig>) -> Result<(), LinkError> {
+        let session = self.session().await?;
         let bytes_max = self.peer.links.settings.append_bytes_max;
         let mut prev = request.prev_log_id;
         let mut rest = &request.entries[..];
         loop {
             let (part, later) = rest.split_at(entries_within(rest, bytes_max));
             let last = part.last().map(|entry| entry.log_id()).or(prev);
-            let start = self.session.start(method::APPEND, message::append_bytes(part), |frame| {
+            let start = session.start(method::APPEND, message::append_bytes(part), |frame| {
                 message::put_append(frame, &request.vote, prev, request.leader_commit, part)
             });
             let deadline = TypeConfig::now() + self.timeout;
             let call = match TypeConfig::timeout_at(deadline, start).await {
                 Ok(call) => call?,
-                Err(_) => {
-                    self.peer.links.suspect(&self.session);
-                    return Err(LinkError::TimedOut(self.timeout));
-                }
+                Err(_) => return Err(self.timed_out()),
             };
             let commit = request.leader_commit;
             self.in_flight.push_back(Sent { call, prev, last, commit, deadline, ends_request: later.is_empty() });

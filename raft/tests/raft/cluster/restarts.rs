@@ -1,5 +1,5 @@
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use holdfast_raft::node::{Consistency, Start, StartError, Unavailable};
 
@@ -59,10 +59,11 @@ async fn a_node_that_was_shut_down_says_so() {
 async fn the_leader_goes_and_nothing_acknowledged_is_lost(ground: Ground) {
     let mut cluster = Cluster::of_three(ground, quick()).await;
     let done = Arc::new(AtomicBool::new(false));
+    let acknowledged_sum = Arc::new(AtomicUsize::new(0));
     let writing: Vec<_> = (0..6)
         .map(|writer| {
             let nodes: Vec<_> = cluster.running().map(|(_, node)| node.clone()).collect();
-            let done = done.clone();
+            let (done, sum) = (done.clone(), acknowledged_sum.clone());
             tokio::spawn(async move {
                 let (mut acknowledged, mut n) = (Vec::new(), 0);
                 while !done.load(Ordering::Relaxed) {
@@ -71,6 +72,7 @@ async fn the_leader_goes_and_nothing_acknowledged_is_lost(ground: Ground) {
                         Ok(answer) => {
                             assert!(signed_up(&answer), "{answer:?}");
                             acknowledged.push(name);
+                            sum.fetch_add(1, Ordering::Relaxed);
                         }
                         // A stopped node answers at once: let the others have the processor.
                         Err(_) => tokio::time::sleep(std::time::Duration::from_millis(5)).await,
@@ -81,7 +83,9 @@ async fn the_leader_goes_and_nothing_acknowledged_is_lost(ground: Ground) {
             })
         })
         .collect();
-    for _ in 0..2 {
+    for round in 0..2 {
+        let enough = (round + 1) * 20;
+        eventually("some writes", || async { acknowledged_sum.load(Ordering::Relaxed) >= enough }).await;
         let leader = cluster.leader().await;
         let before = cluster.node(leader).status().term;
         cluster.stop(leader).await;
@@ -95,7 +99,6 @@ async fn the_leader_goes_and_nothing_acknowledged_is_lost(ground: Ground) {
     for writer in writing {
         acknowledged.extend(writer.await.unwrap());
     }
-    assert!(acknowledged.len() > 20, "only {} writes were acknowledged", acknowledged.len());
     for (at, node) in cluster.running() {
         for name in &acknowledged {
             assert_eq!(has(node, Consistency::Linearizable, name).await, Ok(true), "{name} at node {at}");
