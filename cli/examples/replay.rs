@@ -108,7 +108,9 @@ mod replay {
             args.data.unwrap_or_else(|| std::env::temp_dir().join(format!("holdfast-replay-{}", std::process::id())));
         let program = std::env::current_exe().map_err(Failure::cannot_start)?;
         println!("{} observations; nodes in {}", observations.len(), dir.display());
-        let mut cluster = Cluster::start(Plan { program, dir, nodes: 3, flags: Vec::new() }).await?;
+        // Hundreds of buyers sign up at once, which is not what is replayed: their passwords cost little.
+        let flags = ["--password-memory-kib", "64", "--password-passes", "1"].map(str::to_string).to_vec();
+        let mut cluster = Cluster::start(Plan { program, dir, nodes: 3, flags }).await?;
         let client = Client::new(&cluster.urls(), PATIENCE)?;
         let seller = Seller::sign_up(&client, "seller@replay.example", PASSWORD).await?;
         let games = import(&seller, &observations, args.tickets_per_game).await?;
@@ -216,14 +218,16 @@ mod replay {
     }
 
     async fn sign_up(client: &Client, count: usize) -> Result<Vec<Buyer>, Failure> {
-        let mut tasks = JoinSet::new();
-        for number in 0..count {
-            let client = client.clone();
-            tasks.spawn(async move {
-                Buyer::sign_up(&client, number, &format!("buyer-{number}@replay.example"), PASSWORD).await
+        const AT_ONCE: usize = 8;
+        let numbers: Vec<usize> = (0..count).collect();
+        let mut buyers = Vec::with_capacity(count);
+        for some in numbers.chunks(AT_ONCE) {
+            let signing_up = some.iter().map(|number| async move {
+                Buyer::sign_up(client, *number, &format!("buyer-{number}@replay.example"), PASSWORD).await
             });
+            buyers.extend(futures_util::future::try_join_all(signing_up).await?);
         }
-        tasks.join_all().await.into_iter().collect()
+        Ok(buyers)
     }
 
     /// The seller: sets every game's price as it was observed, in order.

@@ -35,8 +35,8 @@ pub async fn run(args: DevArgs) -> Result<(), Failure> {
         ..Settings::default()
     };
     node::run(settings.resolve()?, false, |addresses| {
-        println!("Holdfast is ready: {}", addresses.url);
-        println!("Operators: http://{}  ·  Ctrl-C stops it, the data stays.", addresses.operator);
+        say!("Holdfast is ready: {}", addresses.url);
+        say!("Operators: http://{}  ·  Ctrl-C stops it, the data stays.", addresses.operator);
     })
     .await
 }

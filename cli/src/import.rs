@@ -222,7 +222,7 @@ impl Summary {
     fn conclude(mut self, account: &Account) -> Result<(), Failure> {
         self.refused.sort();
         for (line, why) in &self.refused {
-            eprintln!("line {line}: {why}");
+            say_aside!("line {line}: {why}");
         }
         let mut table = Table::new();
         table.load_style(presets::UTF8_FULL_CONDENSED);
@@ -230,7 +230,7 @@ impl Summary {
         table.add_row(["created".to_string(), self.created.to_string()]);
         table.add_row(["known already".to_string(), self.known.to_string()]);
         table.add_row(["refused".to_string(), self.refused.len().to_string()]);
-        println!("{table}");
+        say!("{table}");
         match self.refused.len() {
             0 => Ok(()),
             count => Err(Failure::failed(format!("{count} lines were refused"))),

@@ -8,6 +8,9 @@
 
 #![cfg(not(madsim))]
 
+#[macro_use]
+mod out;
+
 pub mod bench;
 pub mod client;
 pub mod cluster;
@@ -29,6 +32,7 @@ mod stop;
 mod stored;
 mod verify;
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -89,10 +93,12 @@ fn install() {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let filter = tracing_subscriber::EnvFilter::try_from_env("HOLDFAST_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("error,holdfast=info"));
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let colours = std::io::stderr().is_terminal();
+    let _ =
+        tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).try_init();
 }
 
 fn report(failure: Failure) -> ExitCode {
-    eprintln!("holdfast: {failure}");
+    say_aside!("holdfast: {failure}");
     failure.exit.into()
 }

@@ -53,11 +53,11 @@ async fn show(args: LogArgs) -> Result<(), Failure> {
     }
     let bounds = inspection.bounds();
     let (Some(first), Some(last)) = (bounds.first, bounds.last) else {
-        println!("The log is empty.");
+        say!("The log is empty.");
         return Ok(());
     };
     let committed = bounds.committed.map_or("none".to_string(), |index| index.to_string());
-    println!("entries {first} to {last}; known to be committed: {committed}; state: up to {}", inspection.applied());
+    say!("entries {first} to {last}; known to be committed: {committed}; state: up to {}", inspection.applied());
     for index in first.max(last.saturating_sub(LAST_ENTRIES - 1))..=last {
         print_entry(&entry(&mut inspection, index, &args).await?, false);
     }
@@ -76,7 +76,7 @@ async fn entry(inspection: &mut Inspection, index: u64, args: &LogArgs) -> Resul
 async fn replay(args: LogArgs) -> Result<(), Failure> {
     let (_folder, inspection) = stored::open(&args.data).await?;
     let Some(index) = args.at.or(inspection.bounds().last) else {
-        println!("The log is empty.");
+        say!("The log is empty.");
         return Ok(());
     };
     let replayed = inspection.replay(index).await.map_err(|error| match error {
@@ -85,8 +85,8 @@ async fn replay(args: LogArgs) -> Result<(), Failure> {
         error => Failure::usage(format!("--at {index}: {error}")),
     })?;
     match replayed.from {
-        0 => println!("replayed from the empty state"),
-        from => println!("replayed from the stored state of entry {from}"),
+        0 => say!("replayed from the empty state"),
+        from => say!("replayed from the stored state of entry {from}"),
     }
     print_entry(&replayed.entry, true);
     print_effect(&replayed)
@@ -95,40 +95,40 @@ async fn replay(args: LogArgs) -> Result<(), Failure> {
 fn print_entry(entry: &Logged, whole: bool) {
     let head = format!("entry {} (term {})", entry.index, entry.term);
     match &entry.content {
-        Content::Blank => println!("{head}: blank"),
-        Content::Membership(membership) => println!("{head}: membership {membership}"),
+        Content::Blank => say!("{head}: blank"),
+        Content::Membership(membership) => say!("{head}: membership {membership}"),
         Content::Commands(batch) if whole => {
-            println!("{head}: {} commands, stamped {} ms", batch.commands.len(), batch.time_ms);
+            say!("{head}: {} commands, stamped {} ms", batch.commands.len(), batch.time_ms);
             for (number, submitted) in batch.commands.iter().enumerate() {
-                println!("  {}. {}", number + 1, line(submitted));
+                say!("  {}. {}", number + 1, line(submitted));
             }
         }
         Content::Commands(batch) => {
             let first = batch.commands.first().map(|submitted| name(&submitted.command)).unwrap_or_default();
             let more = if batch.commands.len() > 1 { " …" } else { "" };
-            println!("{head}: {} commands: {first}{more}", batch.commands.len());
+            say!("{head}: {} commands: {first}{more}", batch.commands.len());
         }
     }
 }
 
 fn print_effect(replayed: &Replayed) -> Result<(), Failure> {
     match &replayed.effect {
-        Effect::Nothing => println!("it changes nothing in the ledger"),
+        Effect::Nothing => say!("it changes nothing in the ledger"),
         Effect::Applied(applied) => {
-            println!("ledger time after it: {} ms; outcomes:", applied.time_ms);
+            say!("ledger time after it: {} ms; outcomes:", applied.time_ms);
             for (number, outcome) in applied.outcomes.iter().enumerate() {
                 let replayed =
                     if outcome.replayed { format!(" (decided at {})", outcome.decided_at) } else { String::new() };
-                println!("  {}. {:?}{replayed}", number + 1, outcome.settled);
+                say!("  {}. {:?}{replayed}", number + 1, outcome.settled);
             }
             let last = replayed.state.meta().event_seq;
             let first = last - u64::from(applied.events);
-            println!("{} events{}", applied.events, if applied.events == 0 { "" } else { ":" });
+            say!("{} events{}", applied.events, if applied.events == 0 { "" } else { ":" });
             for after in (first..last).take(EVENTS_MAX as usize) {
                 let events = query::events(&replayed.state, after, 1).map_err(Failure::failed)?;
                 for event in events.events {
                     let (kind, entity) = (event.event_type.name(), event.entity);
-                    println!("  {}. {kind} of {entity}, version {}: {:?}", event.seq, event.version, event.body);
+                    say!("  {}. {kind} of {entity}, version {}: {:?}", event.seq, event.version, event.body);
                 }
             }
         }

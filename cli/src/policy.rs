@@ -13,7 +13,7 @@ pub struct PolicyChange {
 
 impl PolicyChange {
     /// Lets each user hold at least `locks` tickets at a time.
-    pub async fn raise_locks(operator: &str, locks: u64) -> Result<PolicyChange, Failure> {
+    pub async fn raise_locks(operator: &str, locks: u32) -> Result<PolicyChange, Failure> {
         let http = reqwest::Client::builder()
             .tls_certs_only([])
             .no_proxy()
@@ -23,7 +23,7 @@ impl PolicyChange {
         let url = format!("http://{operator}/cluster/policy");
         let change = PolicyChange { before: read(http.get(&url), operator).await?, url, http };
         let current = change.before["locks_per_user_max"].as_u64().unwrap_or(0);
-        change.put(json!({ "locks_per_user_max": current.max(locks) })).await?;
+        change.put(json!({ "locks_per_user_max": current.max(u64::from(locks)) })).await?;
         Ok(change)
     }
 

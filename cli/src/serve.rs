@@ -28,7 +28,7 @@ pub async fn run(args: ServeArgs) -> Result<(), Failure> {
     let file = args.config.as_deref().map(Settings::read).transpose()?.unwrap_or_default();
     let settings = args.settings.over(file).resolve()?;
     node::run(settings, args.stop_with_stdin, |addresses| {
-        println!("ready: {}  operator: http://{}", addresses.url, addresses.operator);
+        say!("ready: {}  operator: http://{}", addresses.url, addresses.operator);
     })
     .await
 }

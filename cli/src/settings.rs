@@ -104,7 +104,7 @@ impl Settings {
         }
         let text = std::fs::read_to_string(path).map_err(|error| complain(&error))?;
         toml::from_str::<Settings>(&text).map_err(|error| {
-            let line = error.span().map(|span| text[..span.start.min(text.len())].lines().count().max(1));
+            let line = error.span().map(|span| text[..span.start.min(text.len())].matches('\n').count() + 1);
             match line {
                 Some(line) => complain(&format!("line {line}: {}", error.message())),
                 None => complain(&error.message()),

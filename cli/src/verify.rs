@@ -33,13 +33,13 @@ pub async fn run(args: VerifyArgs) -> Result<(), Failure> {
     })
     .await
     .map_err(|error| Failure::failed(format!("the scan: {error}")))?;
-    println!("{}", table(&inspection, checked.is_ok()));
+    say!("{}", table(&inspection, checked.is_ok()));
     let findings = match checked {
         Ok(()) => return Ok(()),
         Err(findings) => findings,
     };
     for finding in findings.iter().take(FINDINGS_MAX) {
-        eprintln!("{finding}");
+        say_aside!("{finding}");
     }
     Err(Failure::failed(format!("--data {}: {} findings, see above", args.data.display(), findings.len())))
 }

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use bytes::Bytes;
+use holdfast_ledger::limits::LOCKS_PER_USER_MAX;
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::header::{CONTENT_TYPE, COOKIE, HOST, HeaderName, HeaderValue};
@@ -38,11 +39,12 @@ impl Target {
     }
 }
 
-/// A connection with its user and its tickets.
+/// A connection with its users and its tickets.
 pub struct Connection {
     target: Target,
     host: HeaderValue,
-    cookie: HeaderValue,
+    /// One for each user; each locks his share of the tickets.
+    cookies: Vec<HeaderValue>,
     tickets: Vec<String>,
     recycle: bool,
     idempotency_keys: bool,
@@ -51,7 +53,7 @@ pub struct Connection {
 impl Connection {
     pub fn new(
         target: Target,
-        user: &Account,
+        users: &[Account],
         tickets: &[String],
         recycle: bool,
         idempotency_keys: bool,
@@ -59,7 +61,7 @@ impl Connection {
         let header = |text: &str| HeaderValue::from_str(text).map_err(|_| Failure::failed("session: not a header"));
         Ok(Connection {
             host: header(&target.authority)?,
-            cookie: header(&user.cookie())?,
+            cookies: users.iter().map(|user| header(&user.cookie())).collect::<Result<_, _>>()?,
             target,
             tickets: tickets.to_vec(),
             recycle,
@@ -108,9 +110,10 @@ impl Connection {
         turn: usize,
         measured: &mut Measured,
     ) -> Result<(), hyper::Error> {
-        let ticket = &self.tickets[turn % self.tickets.len()];
+        let position = turn % self.tickets.len();
+        let (ticket, cookie) = (&self.tickets[position], &self.cookies[position / LOCKS_PER_USER_MAX as usize]);
         let body = Bytes::from(format!("{{\"ticketId\":\"{ticket}\"}}"));
-        let mut request = self.request(Method::POST, Uri::from_static("/api/orders"), body);
+        let mut request = self.request(Method::POST, Uri::from_static("/api/orders"), cookie, body);
         if self.idempotency_keys {
             let key = HeaderValue::try_from(format!("\"{ticket}-{turn}\"")).expect("hex digits make a header");
             request.headers_mut().insert(HeaderName::from_static("idempotency-key"), key);
@@ -125,7 +128,7 @@ impl Connection {
         if self.recycle
             && let Some(uri) = order_uri(&answer)
         {
-            let (status, answer) = exchange(sender, self.request(Method::DELETE, uri, Bytes::new())).await?;
+            let (status, answer) = exchange(sender, self.request(Method::DELETE, uri, cookie, Bytes::new())).await?;
             if status != StatusCode::NO_CONTENT {
                 *measured.errors.entry(format!("cancel: {} {}", status.as_u16(), code(&answer))).or_default() += 1;
             }
@@ -133,14 +136,14 @@ impl Connection {
         Ok(())
     }
 
-    fn request(&self, method: Method, uri: Uri, body: Bytes) -> Request<Full<Bytes>> {
+    fn request(&self, method: Method, uri: Uri, cookie: &HeaderValue, body: Bytes) -> Request<Full<Bytes>> {
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = method;
         *request.uri_mut() = uri;
         let headers = request.headers_mut();
         headers.insert(HOST, self.host.clone());
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(COOKIE, self.cookie.clone());
+        headers.insert(COOKIE, cookie.clone());
         request
     }
 

@@ -3,7 +3,8 @@
 //! One request is one `POST /api/orders` for a ticket that nobody holds, by a signed-in user. Each connection has one
 //! request in flight and a user of its own. Users may hold few locks at a time (policy), so there are two ways to run:
 //!
-//! - with `--operator`, the limit is raised for the run and put back: every request is a lock;
+//! - with `--operator`, the limit is raised as far as it goes for the run and put back, and each connection has as many
+//!   users as its tickets need: every request is a lock;
 //! - without it, each lock is cancelled again before the next one, on the same connection. The cancellation is not in the
 //!   latencies and not in the rate, but the cluster has to do it.
 //!
@@ -19,6 +20,7 @@ use std::time::{Duration, Instant};
 use clap::{Args, Subcommand};
 use comfy_table::{CellAlignment, Table, presets};
 use hdrhistogram::Histogram;
+use holdfast_ledger::limits::LOCKS_PER_USER_MAX;
 use serde_json::json;
 use tokio::task::JoinSet;
 
@@ -53,7 +55,7 @@ pub struct LockArgs {
     /// URLs of the nodes, comma-separated; connections are dealt out in turn. Plain http only
     #[arg(long, env = "HOLDFAST_URL", value_delimiter = ',', required = true, value_name = "URL")]
     pub url: Vec<String>,
-    /// Connections, each with one request in flight and a user of its own
+    /// Connections, each with one request in flight and users of its own
     #[arg(long, default_value_t = 64, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4_096))]
     pub connections: u32,
     /// Length of the measurement
@@ -62,8 +64,8 @@ pub struct LockArgs {
     /// Operator address of a node: raises the limit of locks a user for the run, so that nothing needs to be cancelled
     #[arg(long, value_name = "ADDR")]
     pub operator: Option<String>,
-    /// Tickets to prepare; with --operator each is locked once, and the run ends when none is left [default: enough for 30,000 a second]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=20_000_000))]
+    /// Tickets to prepare; each is locked once, and the run ends when none is left [default: enough for 30,000 a second]
+    #[arg(long, requires = "operator", value_name = "N", value_parser = clap::value_parser!(u64).range(1..=20_000_000))]
     pub tickets: Option<u64>,
     /// Send an Idempotency-Key with every lock
     #[arg(long)]
@@ -110,13 +112,15 @@ async fn lock(args: LockArgs) -> Result<(), Failure> {
         true => connections * TICKETS_RECYCLED,
         false => u64::from(args.seconds) * TICKETS_PER_SECOND,
     });
-    eprintln!("preparing {} users and {tickets} tickets …", args.connections);
+    let share = tickets.div_ceil(connections);
+    let users_each = if recycle { 1 } else { share.div_ceil(u64::from(LOCKS_PER_USER_MAX)) };
+    let users = connections * users_each;
+    say_aside!("preparing {users} users and {tickets} tickets …");
     let run = format!("{:08x}", rand::random::<u32>());
-    let users = sign_up_users(&client, args.connections, &run).await?;
+    let users = sign_up_users(&client, users, &run).await?;
     let tickets = create_tickets(&client, tickets, &run).await?;
-    // A user may hold all the tickets of his connection, and no more than that.
     let limit = match &args.operator {
-        Some(operator) => Some(PolicyChange::raise_locks(operator, tickets.len() as u64 / connections + 1).await?),
+        Some(operator) => Some(PolicyChange::raise_locks(operator, LOCKS_PER_USER_MAX).await?),
         None => None,
     };
     let disk = match args.fsync_dir.clone() {
@@ -124,14 +128,14 @@ async fn lock(args: LockArgs) -> Result<(), Failure> {
         None => None,
     };
 
-    eprintln!("measuring for {} s …", args.seconds);
-    let share = tickets.len().div_ceil(users.len()).max(1);
+    say_aside!("measuring for {} s …", args.seconds);
     let until = Instant::now() + Duration::from_secs(u64::from(args.seconds));
     let started = Instant::now();
     let mut running = JoinSet::new();
-    for (number, (user, tickets)) in users.iter().zip(tickets.chunks(share)).enumerate() {
+    let shares = users.chunks(users_each as usize).zip(tickets.chunks(share as usize));
+    for (number, (users, tickets)) in shares.enumerate() {
         let target = targets[number % targets.len()].clone();
-        let connection = Connection::new(target, user, tickets, recycle, args.idempotency_keys)?;
+        let connection = Connection::new(target, users, tickets, recycle, args.idempotency_keys)?;
         running.spawn(connection.run(until));
     }
     let mut measured = Measured::new();
@@ -149,7 +153,7 @@ async fn lock(args: LockArgs) -> Result<(), Failure> {
     if measured.latencies_us.is_empty() { Err(Failure::failed("not a single lock was granted")) } else { Ok(()) }
 }
 
-async fn sign_up_users(client: &Client, count: u32, run: &str) -> Result<Vec<Account>, Failure> {
+async fn sign_up_users(client: &Client, count: u64, run: &str) -> Result<Vec<Account>, Failure> {
     let mut signing_up = JoinSet::new();
     let mut users = Vec::with_capacity(count as usize);
     for number in 0..count as usize {
@@ -222,11 +226,11 @@ fn print(args: &LockArgs, measured: &Measured, took: Duration, disk: Option<f64>
     if let Some(values) = table.column_mut(1) {
         values.set_cell_alignment(CellAlignment::Right);
     }
-    println!("{table}");
+    say!("{table}");
     if recycle {
-        println!("Each lock was cancelled before the connection's next one: the cluster did as many cancellations.");
+        say!("Each lock was cancelled before the connection's next one: the cluster did as many cancellations.");
     }
     if used_up {
-        println!("A connection ran out of tickets before the time was over: --tickets says how many to prepare.");
+        say!("A connection ran out of tickets before the time was over: --tickets says how many to prepare.");
     }
 }

@@ -29,6 +29,8 @@ use report::Report;
 const NODES: usize = 3;
 /// How long a client keeps asking before it gives up.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Sign-ups under way at once.
+const SIGN_UPS_MAX: usize = 8;
 /// The sale as a whole.
 const SALE_TIMEOUT: Duration = Duration::from_secs(300);
 /// Buyers look at this many tickets of the list: the fewer, the more they race.
@@ -36,7 +38,7 @@ const SHELF: usize = 12;
 /// How long a buyer looks before he decides, in milliseconds.
 const THINK_MS: std::ops::Range<u64> = 20..150;
 /// Between two price raises, in milliseconds.
-const RAISE_MS: std::ops::Range<u64> = 5..25;
+const RAISE_MS: std::ops::Range<u64> = 30..120;
 
 /// Three nodes on loopback sell tickets to racing buyers while the leader is killed: see for yourself that each is sold once
 #[derive(Debug, Args)]
@@ -73,8 +75,8 @@ pub async fn run(args: DemoArgs) -> Result<(), Failure> {
         Ok(Some((report, mut cluster))) => {
             report.print();
             if report.holds() && !args.once {
-                println!("\nThe cluster stays up. Its URLs: {}", cluster.urls().join("  "));
-                println!("Ctrl-C stops it.");
+                say!("\nThe cluster stays up. Its URLs: {}", cluster.urls().join("  "));
+                say!("Ctrl-C stops it.");
                 stopped.await;
             }
             cluster.stop_all();
@@ -86,7 +88,7 @@ pub async fn run(args: DemoArgs) -> Result<(), Failure> {
     match &result {
         Ok(()) if temporary => drop(std::fs::remove_dir_all(&dir)),
         Ok(()) => {}
-        Err(_) => eprintln!("The nodes' data and logs are in {}", dir.display()),
+        Err(_) => say_aside!("The nodes' data and logs are in {}", dir.display()),
     }
     result
 }
@@ -100,10 +102,10 @@ struct Sale {
 }
 
 async fn demonstrate(args: &DemoArgs, plan: Plan) -> Result<(Report, Cluster), Failure> {
-    println!("Starting {NODES} nodes on loopback …");
+    say!("Starting {NODES} nodes on loopback …");
     let mut cluster = Cluster::start(plan).await?;
     let client = Client::new(&cluster.urls(), PATIENCE)?;
-    println!("Signing up a seller and {} buyers, putting {} tickets on sale …", args.buyers, args.tickets);
+    say!("Signing up a seller and {} buyers, putting {} tickets on sale …", args.buyers, args.tickets);
     let seller = open_sale(&client, args.tickets).await?;
     let buyers = sign_up_buyers(&client, args.buyers).await?;
 
@@ -133,7 +135,7 @@ async fn demonstrate(args: &DemoArgs, plan: Plan) -> Result<(Report, Cluster), F
     let fail_over = fail_over?;
     cluster.wait_for_voters().await?;
 
-    println!("Reading every order and payment again …");
+    say!("Reading every order and payment again …");
     let audit = audit(&client, &buyers, &cluster.charges().await?).await?;
     let report = Report::new(&sale.tally, args.tickets, args.buyers, audit, fail_over, took);
     Ok((report, cluster))
@@ -154,14 +156,24 @@ async fn open_sale(client: &Client, tickets: u32) -> Result<Seller, Failure> {
 }
 
 async fn sign_up_buyers(client: &Client, count: u32) -> Result<Vec<Buyer>, Failure> {
+    let mut buyers = Vec::with_capacity(count as usize);
     let mut signing_up = JoinSet::new();
     for number in 0..count as usize {
+        // Hashing a password is slow on purpose: more at once would only wait.
+        if signing_up.len() >= SIGN_UPS_MAX
+            && let Some(joined) = signing_up.join_next().await
+        {
+            buyers.push(joined.map_err(|error| Failure::failed(format!("a sign-up's task: {error}")))??);
+        }
         let client = client.clone();
         signing_up.spawn(async move {
             Buyer::sign_up(&client, number, &format!("buyer-{number}@demo.example"), "demo-password").await
         });
     }
-    signing_up.join_all().await.into_iter().collect()
+    for signed_up in signing_up.join_all().await {
+        buyers.push(signed_up?);
+    }
+    Ok(buyers)
 }
 
 /// One buyer's evening: look, think, try to buy, until nothing is left.
@@ -232,7 +244,7 @@ async fn kill_leader_half_way(cluster: &mut Cluster, sale: &Sale) -> Result<Fail
     let killed = Instant::now();
     let next = cluster.wait_for_leader().await?;
     let without_leader = killed.elapsed();
-    println!(
+    say!(
         "Leader (node {}) killed with SIGKILL after {sold_before} sales; node {} leads after {} ms. Starting node {} again …",
         leader + 1,
         next + 1,

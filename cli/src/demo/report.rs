@@ -50,7 +50,7 @@ impl Report {
             return Ok(());
         }
         for finding in &self.audit.findings {
-            eprintln!("{finding}");
+            say_aside!("{finding}");
         }
         Err(Failure::failed(format!(
             "an invariant does not hold: {} of {} tickets sold ({} acknowledged), {} sold twice, {} acknowledged and lost, {} at another price",
@@ -85,6 +85,6 @@ impl Report {
         if let Some(values) = table.column_mut(1) {
             values.set_cell_alignment(CellAlignment::Right);
         }
-        println!("\n{table}");
+        say!("\n{table}");
     }
 }
