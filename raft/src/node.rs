@@ -246,6 +246,7 @@ impl Node {
 
     pub fn status(&self) -> Status {
         let core = &self.running.core;
+        let leader = core.leader_lately();
         let metrics = core.metrics();
         let index = |log_id: Option<LogId>| log_id.map_or(0, |log_id| log_id.index());
         let committed_index = index(metrics.cluster_committed).max(index(metrics.local_committed));
@@ -260,14 +261,14 @@ impl Node {
         Status {
             node_id: core.node_id(),
             cluster_id: core.links.place.cluster_id,
-            leader: metrics.current_leader,
+            leader,
             term: metrics.current_term,
             last_log_index: metrics.last_log_index.unwrap_or(0),
             committed_index,
             applied_index,
             members,
             ready: core.check_running().is_ok()
-                && metrics.current_leader.is_some()
+                && leader.is_some()
                 && committed_index > 0
                 && applied_index + READY_LAG_ENTRIES_MAX >= committed_index,
         }

@@ -19,6 +19,8 @@ pub struct Settings {
     pub connect_timeout_ms: u64,
     /// Entries after which a snapshot is made.
     pub snapshot_entries: u64,
+    /// Bytes of entries after which a snapshot is made, if it is not by then for their number.
+    pub snapshot_bytes: u64,
     /// Entries that stay in the log although a snapshot has them, for followers that are a little behind.
     pub log_entries_kept: u64,
     /// Entries that are purged at once.
@@ -79,6 +81,7 @@ impl Default for Settings {
             append_timeout_ms: 2_000,
             connect_timeout_ms: 1_000,
             snapshot_entries: 200_000,
+            snapshot_bytes: 1 << 30,
             log_entries_kept: 20_000,
             purge_batch_entries: 4_096,
             lag_entries_max: 220_000,

@@ -1,10 +1,11 @@
 //! The receiving side: lets peers in, and hands their requests to Raft and to the node.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt};
-use openraft::raft::TransferLeaderError;
+use openraft::raft::{AppendEntriesResponse, TransferLeaderError};
 
 use super::message::{self, ManageMessage, TransferMessage, TransferRefusal, VoteAnswer, VoteMessage, method};
 use super::snapshot::Incoming;
@@ -100,8 +101,15 @@ impl Handler for Requests {
 }
 
 async fn append(core: Arc<Core>, body: Bytes) -> Answer {
+    let bytes = body.len() as u64;
     let request = message::get_append(body).map_err(malformed)?;
+    if !request.entries.is_empty() {
+        core.logged_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
     let response = core.raft.append_entries(request).await.map_err(stopped)?;
+    if !matches!(response, AppendEntriesResponse::HigherVote(_)) {
+        core.heard_ms.store(core.guard.monotonic_ms(), Ordering::Relaxed);
+    }
     Ok(message::encode_appended(&response))
 }
 

@@ -1,6 +1,6 @@
 //! The sessions of one node to its peers: opened when they are needed, shared, and opened again when they have ended.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
@@ -108,6 +108,11 @@ impl Links {
             return Err(OpenError::Refused(Refused::WentBack { node_id: to, what: what.into() }));
         }
         Ok(session)
+    }
+
+    /// Ends the sessions to all but `members`: who has left the cluster is not connected to any more.
+    pub fn keep_only(&self, members: &BTreeSet<NodeId>) {
+        self.slots.lock().expect("no holder of the slots panics").retain(|(id, _), _| members.contains(id));
     }
 
     /// One request to a peer, all within `timeout`.

@@ -1,5 +1,6 @@
 //! What the tasks of one node share, and how it carries proposals and finds read indexes.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use holdfast_ledger::outcome::Applied;
 use openraft::errors::{ClientWriteError, RaftError};
 use openraft::type_config::TypeConfigExt;
 use openraft::{RaftMetrics, ReadPolicy, ServerState};
-use openraft_rt::WatchReceiver as _;
+use openraft_rt::{Instant as _, WatchReceiver as _};
 
 use super::Unavailable;
 use crate::clock::ClockGuard;
@@ -45,6 +46,10 @@ pub(crate) struct Core {
     pub record: NodeRecord,
     /// Where it listens for peers.
     pub listens: String,
+    /// When a leader's append last came, by the monotonic clock, in milliseconds.
+    pub heard_ms: AtomicU64,
+    /// Bytes of entries that came into the log since the last look at them.
+    pub logged_bytes: AtomicU64,
     /// One change of the members at a time.
     pub members: tokio::sync::Mutex<()>,
     /// Taken when the node stops.
@@ -102,6 +107,18 @@ impl Core {
             Some(record) => Leader::Other(id, record.clone()),
             None => Leader::Unknown,
         }
+    }
+
+    /// The leader, if it was heard of within two election time-outs: openraft names one until there is another.
+    pub fn leader_lately(&self) -> Option<NodeId> {
+        let metrics = self.metrics();
+        let silent_ms = match metrics.state {
+            // A voter that is alone has nobody who acknowledges.
+            ServerState::Leader if metrics.membership_config.membership().voter_ids().eq([self.node_id()]) => 0,
+            ServerState::Leader => metrics.last_quorum_acked.map_or(u64::MAX, |at| at.elapsed().as_millis() as u64),
+            _ => self.guard.monotonic_ms().saturating_sub(self.heard_ms.load(Ordering::Relaxed)),
+        };
+        metrics.current_leader.filter(|_| silent_ms <= 2 * self.settings.election_max_ms)
     }
 
     /// Resolves when the leader, the vote or the membership is another one. Never, once replication has stopped: whoever waits
@@ -168,6 +185,7 @@ impl Carrier for Core {
     }
 
     async fn write(&self, payload: Payload) -> Carried<Applied> {
+        self.logged_bytes.fetch_add(payload.0.len() as u64, Ordering::Relaxed);
         match self.raft.client_write(payload).await {
             Ok(written) => match written.data.0 {
                 Some(applied) => Carried::Answered(applied),

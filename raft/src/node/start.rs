@@ -1,6 +1,7 @@
 //! How a node starts and stops.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -71,6 +72,8 @@ pub(super) async fn start(options: Options) -> Result<Arc<Core>, StartError> {
         instance: identity.instance,
         record,
         listens,
+        heard_ms: AtomicU64::new(0),
+        logged_bytes: AtomicU64::new(0),
         members: tokio::sync::Mutex::new(()),
         closing: Mutex::new(Some(closing)),
         proposer: OnceLock::new(),

@@ -1,6 +1,7 @@
 //! What a node does without being asked: let peers in, exchange clocks, tick, promote, and make its address known.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -141,12 +142,23 @@ fn is_due(core: &Core) -> bool {
         || deadline_ms.is_some_and(|deadline_ms| core.guard.has_time() && core.guard.stamp(|| 0).time_ms >= deadline_ms)
 }
 
-/// While this node leads: makes voters of learners that have caught up.
+/// While this node leads: makes voters of learners that have caught up. On every node: makes a snapshot when much was logged,
+/// however few entries it was, and forgets who has left.
 async fn keep_house(core: Arc<Core>) {
     while core.sleep(Duration::from_millis(core.settings.housekeeping_interval_ms)).await {
         if core.leads() {
             core.promote().await;
         }
+        if core.logged_bytes.load(Ordering::Relaxed) >= core.settings.snapshot_bytes {
+            core.logged_bytes.store(0, Ordering::Relaxed);
+            let _ = core.raft.trigger().snapshot().await;
+        }
+        let members = {
+            let metrics = core.raft.server_metrics();
+            let metrics = metrics.borrow_watched();
+            metrics.membership_config.membership().nodes().map(|(id, _)| *id).collect()
+        };
+        core.links.keep_only(&members);
     }
 }
 

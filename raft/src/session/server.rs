@@ -1,5 +1,7 @@
 //! The side of a session that is connected to.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -9,6 +11,9 @@ use tokio::sync::mpsc;
 use super::wire::{self, Frame, WireError};
 use super::{Failure, Hello, IN_FLIGHT_MAX, Refused, Welcome};
 use crate::transport::Connection;
+
+/// A connection on which nobody says who he is for so long is ended.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The answer to a hello, and, for who is let in, what answers the requests.
 pub type Admission = Result<(Welcome, Box<dyn Handler>), Refused>;
@@ -28,7 +33,8 @@ pub trait Handler: Send + 'static {
 /// Serves one connection until it ends. Whoever wants it to end sooner drops this.
 pub async fn serve(connection: Connection, acceptor: &dyn Acceptor) {
     let Connection { peer, outgoing, mut incoming } = connection;
-    let Some(hello) = incoming.recv().await else { return };
+    let hello = tokio::time::timeout(HELLO_TIMEOUT, incoming.recv()).await;
+    let Ok(Some(hello)) = hello else { return };
     let refused = match wire::open(hello) {
         Ok(Frame::Hello(hello)) => match acceptor.accept(&hello).await {
             Ok((welcome, handler)) => {
