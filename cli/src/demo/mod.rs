@@ -146,7 +146,7 @@ async fn open_sale(client: &Client, tickets: u32) -> Result<Seller, Failure> {
     let mut rng = rand::rng();
     let bodies: Vec<_> = (1..=tickets)
         .map(|number| {
-            let price_minor = rng.random_range(20_00..200_00);
+            let price_minor = rng.random_range(2_000..20_000);
             let price = money::price(price_minor, Currency::USD);
             json!({ "title": format!("Opening night, seat {number}"), "price": price, "externalId": format!("seat-{number}") })
         })

@@ -64,8 +64,11 @@ impl Seller {
     }
 }
 
+/// One line of a bulk creation: the ticket's id and whether it is new, or why it was refused.
+pub type BulkResult = Result<(String, bool), String>;
+
 /// Each ticket's id and whether it is new, or why it was refused, from the answer to a bulk request.
-pub fn bulk_results(reply: &crate::client::Reply) -> Result<Vec<Result<(String, bool), String>>, Failure> {
+pub fn bulk_results(reply: &crate::client::Reply) -> Result<Vec<BulkResult>, Failure> {
     let results = match (&reply.body, reply.status) {
         (Value::Array(results), 200 | 201) => results,
         _ => return Err(Failure::failed(format!("bulk: {}", reply.complaint()))),
@@ -73,7 +76,7 @@ pub fn bulk_results(reply: &crate::client::Reply) -> Result<Vec<Result<(String, 
     Ok(results.iter().map(bulk_result).collect())
 }
 
-fn bulk_result(result: &Value) -> Result<(String, bool), String> {
+fn bulk_result(result: &Value) -> BulkResult {
     match result["id"].as_str() {
         Some(id) => Ok((id.to_string(), result["created"].as_bool().unwrap_or(true))),
         None => {
