@@ -29,7 +29,7 @@ clippy: setup
 
 unit: setup
 ifdef NEXTEST
-	cargo nextest run $(CARGO_FLAGS)
+	cargo nextest run --no-fail-fast $(CARGO_FLAGS)
 else
 	cargo test $(CARGO_FLAGS)
 endif

@@ -96,14 +96,14 @@ pub async fn run(settings: Resolved, stop_with_stdin: bool, announce: impl FnOnc
         early => early,
     };
     stop.send_replace(true);
+    if !matches!(end, Err(End::Fault(_))) {
+        let _ = operator.await;
+    }
+    // After a fault too: the storage's threads must have ended before the process does, or its end would crash them.
+    let _ = tokio::time::timeout(SHUTDOWN_WAIT, node.shutdown()).await;
     match end {
         Err(End::Fault(fault)) => Err(stored::failure(&settings.data, &fault)),
-        Ok(()) | Err(End::Asked) => {
-            let _ = operator.await;
-            // Everything is on disk by then; the process's end releases the rest.
-            let _ = tokio::time::timeout(SHUTDOWN_WAIT, node.shutdown()).await;
-            Ok(())
-        }
+        Ok(()) | Err(End::Asked) => Ok(()),
     }
 }
 

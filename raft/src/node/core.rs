@@ -9,7 +9,9 @@ use holdfast_ledger::outcome::Applied;
 use openraft::errors::{ClientWriteError, RaftError};
 use openraft::type_config::TypeConfigExt;
 use openraft::{RaftMetrics, ReadPolicy, ServerState};
-use openraft_rt::{Instant as _, WatchReceiver as _};
+#[cfg(not(madsim))]
+use openraft_rt::Instant as _;
+use openraft_rt::WatchReceiver as _;
 
 use super::Unavailable;
 use crate::clock::ClockGuard;

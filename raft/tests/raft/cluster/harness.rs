@@ -8,7 +8,7 @@ use std::time::Duration;
 use holdfast_ledger::command::{Actor, Command, Submitted};
 use holdfast_ledger::outcome::{Refusal, Reply};
 use holdfast_ledger::query;
-use holdfast_raft::clock::SystemClock;
+use holdfast_raft::clock::{Clock, SystemClock};
 use holdfast_raft::disk::{Folder, SharedDisk, SimDisk};
 use holdfast_raft::identity::Identity;
 use holdfast_raft::node::{Answer, Consistency, JoinRequest, Node, Options, Start, StartError, Unavailable};
@@ -99,12 +99,30 @@ pub struct Cluster {
     pub settings: Settings,
     nodes: Vec<Option<Node>>,
     addrs: Vec<String>,
+    /// How far each node's wall clock is ahead of the machine's.
+    ahead_ms: Vec<u64>,
+}
+
+/// A wall clock that is wrong.
+struct ShiftedClock {
+    machine: SystemClock,
+    ahead_ms: u64,
+}
+
+impl Clock for ShiftedClock {
+    fn wall_ms(&self) -> u64 {
+        self.machine.wall_ms() + self.ahead_ms
+    }
+
+    fn monotonic_ms(&self) -> u64 {
+        self.machine.monotonic_ms()
+    }
 }
 
 impl Cluster {
     /// One node that is its own cluster.
     pub async fn alone(ground: Ground, settings: Settings) -> Cluster {
-        let mut cluster = Cluster { ground, settings, nodes: Vec::new(), addrs: Vec::new() };
+        let mut cluster = Cluster { ground, settings, nodes: Vec::new(), addrs: Vec::new(), ahead_ms: Vec::new() };
         cluster.add();
         cluster.start(0, Start::Bootstrap).await.unwrap();
         cluster
@@ -126,6 +144,7 @@ impl Cluster {
         let at = self.nodes.len();
         self.nodes.push(None);
         self.addrs.push(self.ground.peer_addr(at));
+        self.ahead_ms.push(0);
         at
     }
 
@@ -133,7 +152,7 @@ impl Cluster {
         Options {
             disk: self.ground.disk(at),
             transport: self.ground.transport(),
-            clock: Arc::new(SystemClock::default()),
+            clock: Arc::new(ShiftedClock { machine: SystemClock::default(), ahead_ms: self.ahead_ms[at] }),
             peer_listen: self.addrs[at].clone(),
             peer_addr: None,
             http_addr: format!("127.0.0.1:{}", 3000 + at),
@@ -151,7 +170,13 @@ impl Cluster {
 
     /// Asks the last node there is for a place, and starts another one with it. Returns its number.
     pub async fn join(&mut self) -> usize {
+        self.join_ahead(0).await
+    }
+
+    /// The same, for a node whose wall clock is ahead of all others.
+    pub async fn join_ahead(&mut self, ahead_ms: u64) -> usize {
         let at = self.add();
+        self.ahead_ms[at] = ahead_ms;
         let disk = self.ground.disk(at);
         let instance = Identity::open(&*disk).unwrap().instance;
         drop(disk);

@@ -150,6 +150,27 @@ async fn without_a_quorum_nothing_is_promised() {
     assert_eq!(has(node, Consistency::Stale, "anna").await, Ok(true), "what it has it can still show");
 }
 
+/// One clock that is wrong moves no lease, not even when its node leads.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_whose_clock_is_an_hour_ahead_stamps_the_others_time() {
+    const HOUR_MS: u64 = 3_600_000;
+    let mut cluster = Cluster::alone(Ground::simulated(), quick()).await;
+    let wrong = cluster.join_ahead(HOUR_MS).await;
+    cluster.join().await;
+    for at in 0..3 {
+        cluster.eventually_voters(at, 3).await;
+    }
+    let before = put(cluster.node(0), "anna").await;
+    let to = cluster.node(wrong).status().node_id;
+    eventually("the node with the wrong clock leads", || async {
+        cluster.node(0).transfer_leader(to).await.is_ok() && cluster.node(wrong).status().leader == Some(to)
+    })
+    .await;
+    let after = put(cluster.node(wrong), "ben").await;
+    assert!(after.time_ms >= before.time_ms);
+    assert!(after.time_ms < before.time_ms + HOUR_MS / 2, "{} ms ahead", after.time_ms - before.time_ms);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_ledgers_time_goes_on_without_anybody_asking() {
     let settings = Settings { cleanup_interval_ms: 100, tick_interval_ms: 20, ..quick() };
