@@ -15,6 +15,7 @@ use holdfast_ledger::entities::Policy;
 use holdfast_raft::settings::Settings;
 use madsim::net::Endpoint;
 use madsim::runtime::{NodeHandle, Runtime};
+use madsim::task::JoinHandle;
 use rand::RngExt;
 use tokio::time::{sleep, timeout};
 
@@ -109,7 +110,7 @@ pub fn run(schedule: &Schedule, keeps_lines: bool) -> Report {
     let (sender, reports) = std::sync::mpsc::channel();
     let thread = std::thread::Builder::new().name(format!("seed {}", schedule.seed));
     let running = given_up.clone();
-    let spawned = thread.spawn(move || sender.send(run_here(&schedule, keeps_lines, running)));
+    let spawned = thread.spawn(move || sender.send(run_here(&schedule, keeps_lines, running)).is_ok());
     spawned.expect("the machine has a thread to spare");
     let report = reports.recv_timeout(WALL_TIME_MAX).or_else(|_| {
         given_up.store(true, Ordering::Relaxed);
@@ -261,24 +262,36 @@ fn policy(schedule: &Schedule) -> Policy {
 }
 
 async fn simulate(schedule: Schedule, ground: Arc<Ground>, clients: Arc<Clients>, progress: Arc<Progress>) {
-    let mut world = World::build(ground, clients.clone(), schedule.cluster.clone());
+    let mut world = World::build(ground, clients, schedule.cluster.clone());
     let machines: Vec<NodeHandle> = (0..=schedule.workload.buyers).map(|client| world.add_client(client)).collect();
     let world = Arc::new(world);
-    madsim::task::spawn(world.clone().watch());
+    let mut watching = vec![madsim::task::spawn(world.clone().watch())];
+    work(&schedule, &world, &machines, &mut watching, &progress).await;
+    *progress.virtual_time.lock().expect("nothing panics while it reports") = elapsed();
+    watching.iter().for_each(|task| task.abort());
+    world.end_all().await;
+}
+
+/// The clients work while the faults happen; what is found goes into `progress`.
+async fn work(
+    schedule: &Schedule,
+    world: &Arc<World>,
+    machines: &[NodeHandle],
+    watching: &mut Vec<JoinHandle<()>>,
+    progress: &Progress,
+) {
     if world.wait_until(FORMING_MAX, World::is_formed).await.is_none() {
         return progress.find(Class::Liveness, format!("no cluster has formed within {FORMING_MAX:?}"));
     }
-    let opened = open(&machines[0], &schedule, clients.clone());
-    let Some((seller, tickets)) = opened.await else {
+    let Some((seller, tickets)) = open(&machines[0], schedule, world.clients.clone()).await else {
         return progress.find(Class::Liveness, "the sale could not be opened".into());
     };
-
     let closing: Closing = Arc::new(AtomicBool::new(false));
     let began = elapsed();
     let work = &schedule.workload;
     let mut working = vec![machines[0].spawn(workload::sell(seller, work.clone(), tickets, closing.clone()))];
     for (number, machine) in (1..).zip(&machines[1..]) {
-        let (clients, work, closing) = (clients.clone(), work.clone(), closing.clone());
+        let (clients, work, closing) = (world.clients.clone(), work.clone(), closing.clone());
         working.push(machine.spawn(async move {
             let mut buyer = Client::new(number, clients).await;
             if workload::sign_up(&mut buyer, &format!("buyer{number}@example.com")).await {
@@ -286,14 +299,12 @@ async fn simulate(schedule: Schedule, ground: Arc<Ground>, clients: Arc<Clients>
             }
         }));
     }
-    for fault in schedule.faults.clone() {
-        madsim::task::spawn(world.clone().carry_out(fault, began));
-    }
-    sleep((began + Duration::from_millis(schedule.duration_ms)).saturating_sub(elapsed()) + Duration::from_millis(1))
-        .await;
+    let faults = schedule.faults.iter().cloned();
+    watching.extend(faults.map(|fault| madsim::task::spawn(world.clone().carry_out(fault, began))));
+    let end = began + Duration::from_millis(schedule.duration_ms) + Duration::from_millis(1);
+    sleep(end.saturating_sub(elapsed())).await;
     closing.store(true, Ordering::Relaxed);
-    recover(&world, working, &schedule, &progress).await;
-    *progress.virtual_time.lock().expect("nothing panics while it reports") = elapsed();
+    recover(world, working, schedule, progress).await;
 }
 
 /// Sets the policy, and puts the tickets on sale.
@@ -316,12 +327,7 @@ async fn open(machine: &NodeHandle, schedule: &Schedule, clients: Arc<Clients>) 
 }
 
 /// Everything is healed: the cluster must come to rest, within bounds, and stand before the checks.
-async fn recover(
-    world: &Arc<World>,
-    working: Vec<madsim::task::JoinHandle<()>>,
-    schedule: &Schedule,
-    progress: &Progress,
-) {
+async fn recover(world: &Arc<World>, working: Vec<JoinHandle<()>>, schedule: &Schedule, progress: &Progress) {
     world.ground.trace.note(format_args!("everything is healed"));
     let healed = |world: &World| world.is_whole() && world.leader().is_some();
     let Some(recovery) = world.wait_until(RECOVERY_MAX, healed).await else {

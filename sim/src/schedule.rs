@@ -122,6 +122,9 @@ pub enum What {
     FailedSync { node: Target },
     /// No room on the disk: the node stops at its next write, and is started again when there is room.
     FullDisk { node: Target },
+    /// The disk says that it has synced and has not. Nothing can survive this together with a loss of power: it is a planted
+    /// bug, for the checks to see, and no seed expands to it.
+    LyingDisk { node: Target },
     /// Leadership is handed to this node.
     Transfer { node: Target },
     /// The bank is out of reach.
@@ -191,12 +194,14 @@ impl What {
             What::SlowDisk { .. } => "slow_disk",
             What::FailedSync { .. } => "failed_sync",
             What::FullDisk { .. } => "full_disk",
+            What::LyingDisk { .. } => "lying_disk",
             What::Transfer { .. } => "transfer",
             What::BankOutage {} => "bank_outage",
         }
     }
 
-    fn target(&self) -> Option<Target> {
+    /// The one node that it strikes, where there is one.
+    pub fn target(&self) -> Option<Target> {
         match self {
             What::Crash { node, .. }
             | What::Pause { node }
@@ -206,6 +211,7 @@ impl What {
             | What::SlowDisk { node, .. }
             | What::FailedSync { node }
             | What::FullDisk { node }
+            | What::LyingDisk { node }
             | What::Transfer { node } => Some(*node),
             _ => None,
         }

@@ -125,6 +125,18 @@ impl World {
         }
     }
 
+    fn pause(&self, number: u32, fault: u32) {
+        if take(&mut self.holds().paused, number, fault) {
+            Handle::current().pause(self.handles[&number].id());
+        }
+    }
+
+    fn wake(&self, number: u32, fault: u32) {
+        if release(&mut self.holds().paused, number, fault) {
+            Handle::current().resume(self.handles[&number].id());
+        }
+    }
+
     fn cut(&self, fault: u32, links: &[(u32, u32)]) {
         for (from, to) in links {
             if take(&mut self.holds().cut, (*from, *to), fault) {
@@ -164,18 +176,7 @@ impl World {
     /// Carries out one fault, from its time to its end. `began` is when the clients began.
     pub async fn carry_out(self: Arc<World>, fault: Fault, began: Duration) {
         sleep((began + Duration::from_millis(fault.at_ms)).saturating_sub(elapsed())).await;
-        let target = match &fault.what {
-            What::Crash { node, .. }
-            | What::Pause { node }
-            | What::Isolate { node }
-            | What::ClockJump { node, .. }
-            | What::ClockDrift { node, .. }
-            | What::SlowDisk { node, .. }
-            | What::FailedSync { node }
-            | What::FullDisk { node }
-            | What::Transfer { node } => self.resolve(*node),
-            _ => None,
-        };
+        let target = fault.what.target().and_then(|target| self.resolve(target));
         self.ground.trace.note(format_args!("fault {} begins at {target:?}: {:?}", fault.id, fault.what));
         self.begin(&fault, target);
         sleep(Duration::from_millis(fault.for_ms)).await;
@@ -191,11 +192,7 @@ impl World {
             (What::CrashAll { power }, _) => {
                 self.ground.machines.keys().for_each(|number| self.crash(*number, id, *power));
             }
-            (What::Pause { .. }, Some(number)) => {
-                if take(&mut self.holds().paused, number, id) {
-                    Handle::current().pause(self.handles[&number].id());
-                }
-            }
+            (What::Pause { .. }, Some(number)) => self.pause(number, id),
             (What::Isolate { .. }, Some(number)) => self.cut(id, &self.links(&[number], true)),
             (What::Split { nodes }, _) => self.cut(id, &self.links(nodes, false)),
             (What::OneWay { from, to }, _) => self.cut(id, &[(*from, *to)]),
@@ -217,6 +214,7 @@ impl World {
                 take(&mut self.holds().broken, number, id);
                 self.ground.machines[&number].disk().limit(Some(0));
             }
+            (What::LyingDisk { .. }, Some(number)) => self.ground.machines[&number].disk().ignore_syncs(true),
             (What::Transfer { .. }, Some(number)) => self.transfer(number),
             (What::BankOutage {}, _) => self.ground.bank.outage(true),
             (_, None) => self.ground.trace.note(format_args!("fault {id} finds nobody")),
@@ -228,11 +226,7 @@ impl World {
         match (&fault.what, target) {
             (What::Crash { .. }, Some(number)) => self.recover(number, id),
             (What::CrashAll { .. }, _) => self.ground.machines.keys().for_each(|number| self.recover(*number, id)),
-            (What::Pause { .. }, Some(number)) => {
-                if release(&mut self.holds().paused, number, id) {
-                    Handle::current().resume(self.handles[&number].id());
-                }
-            }
+            (What::Pause { .. }, Some(number)) => self.wake(number, id),
             (What::Isolate { .. }, Some(number)) => self.join(id, &self.links(&[number], true)),
             (What::Split { nodes }, _) => self.join(id, &self.links(nodes, false)),
             (What::OneWay { from, to }, _) => self.join(id, &[(*from, *to)]),
@@ -245,6 +239,7 @@ impl World {
                 self.ground.machines[&number].disk().set_latency(latency(self.cluster.sync_us));
             }
             (What::FailedSync { .. } | What::FullDisk { .. }, Some(number)) => self.mend(number, id),
+            (What::LyingDisk { .. }, Some(number)) => self.ground.machines[&number].disk().ignore_syncs(false),
             (What::BankOutage {}, _) => self.ground.bank.outage(false),
             _ => {}
         }
@@ -323,6 +318,13 @@ impl World {
                 world.start(number);
             }
         });
+    }
+
+    /// The run is over: everything that runs ends, so that its memory is free. Tasks that wait keep themselves alive.
+    pub async fn end_all(&self) {
+        self.handles.values().for_each(|handle| Handle::current().kill(handle.id()));
+        self.ground.live().clear();
+        sleep(LOOK).await;
     }
 
     /// How long it was until `holds` did, if it did within `bound`.

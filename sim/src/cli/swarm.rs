@@ -61,7 +61,7 @@ pub fn swarm(plan: &Plan) -> Class {
 fn one(plan: &Plan, seed: u64, tally: &Mutex<Tally>) {
     let schedule = from_seed(seed, plan.size);
     let report = run(&schedule, false);
-    let again = seed % plan.again_every == 0;
+    let again = seed.is_multiple_of(plan.again_every);
     let diverged = again && run(&schedule, false).trace.hash != report.trace.hash;
     let mut tally = tally.lock().expect("nobody panics while counting");
     tally.runs += 1;

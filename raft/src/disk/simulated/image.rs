@@ -33,6 +33,7 @@ pub struct Image {
     pub power_fails_at: Option<u64>,
     pub capacity_bytes: Option<u64>,
     pub sync_error: bool,
+    pub ignores_syncs: bool,
     pub write_error: bool,
     pub latency: Latency,
 }
@@ -71,6 +72,7 @@ impl Image {
             power_fails_at: None,
             capacity_bytes: None,
             sync_error: false,
+            ignores_syncs: false,
             write_error: false,
             latency: Latency::default(),
         }

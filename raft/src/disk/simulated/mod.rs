@@ -111,6 +111,11 @@ impl SimDisk {
         self.image().sync_error = fails;
     }
 
+    /// From now on files are said to be synced that are not, or no longer: a disk that breaks its promise, to see who notices.
+    pub fn ignore_syncs(&self, ignores: bool) {
+        self.image().ignores_syncs = ignores;
+    }
+
     /// From now on every append fails, or no longer does.
     pub fn fail_writes(&self, fails: bool) {
         self.image().write_error = fails;
@@ -165,6 +170,9 @@ impl SimDisk {
         self.change(|image| {
             if image.sync_error {
                 return Err(io::Error::other("injected: sync failed"));
+            }
+            if image.ignores_syncs {
+                return Ok(());
             }
             let id = *image.names.get(path).ok_or_else(|| not_found(path))?;
             let file = image.files.get_mut(&id).expect("every name has a file");

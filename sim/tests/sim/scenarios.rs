@@ -1,7 +1,5 @@
 //! Every named scenario keeps all promises.
 
-#![cfg(madsim)]
-
 use std::fs;
 use std::path::PathBuf;
 

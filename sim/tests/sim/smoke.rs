@@ -1,7 +1,5 @@
 //! Twenty seeds of the whole cluster under faults, each run twice: all promises hold, and both runs are the same run.
 
-#![cfg(madsim)]
-
 use holdfast_sim::expand::{Size, from_seed};
 use holdfast_sim::run::{Class, Report, run};
 use holdfast_sim::schedule::{Fault, Schedule, Target, What};

@@ -1,0 +1,7 @@
+//! The simulator's own tests: whole runs. One binary, as each links the whole cluster.
+
+#![cfg(madsim)]
+
+mod planted;
+mod scenarios;
+mod smoke;

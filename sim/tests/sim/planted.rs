@@ -1,0 +1,32 @@
+//! A planted bug: if disks lie about their syncs and the power fails, runs must not pass.
+
+use holdfast_sim::expand::{Size, from_seed};
+use holdfast_sim::run::{Class, run};
+use holdfast_sim::schedule::{Fault, Schedule, Target, What};
+
+const SEEDS: u64 = 5;
+
+/// All machines lose their power; with `lies`, their disks had only said that they synced.
+fn power_loss(seed: u64, lies: bool) -> Schedule {
+    let size = Size { nodes: 3, duration_ms: 8_000 };
+    let mut faults = vec![Fault { id: 1, at_ms: 4_000, for_ms: 500, what: What::CrashAll { power: true } }];
+    if lies {
+        let lying = |node| What::LyingDisk { node: Target::Node(node) };
+        faults.extend((1..=3).map(|node| Fault { id: 1 + node, at_ms: 1_000, for_ms: 6_000, what: lying(node) }));
+    }
+    Schedule { faults, ..from_seed(seed, size) }
+}
+
+#[test]
+fn acknowledging_before_the_sync_is_caught() {
+    let caught = (0..SEEDS).filter(|seed| run(&power_loss(*seed, true), false).class > Class::Liveness);
+    assert_eq!(caught.count() as u64, SEEDS, "a lying disk must show in every seed");
+}
+
+#[test]
+fn the_same_power_loss_is_survived_by_honest_disks() {
+    for seed in 0..SEEDS {
+        let report = run(&power_loss(seed, false), false);
+        assert_eq!(report.class, Class::Passed, "seed {seed}: {:#?}", report.findings);
+    }
+}
