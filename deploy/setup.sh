@@ -5,7 +5,7 @@ set -eu
 
 missing=""
 command -v c++ >/dev/null || missing="$missing g++"
-ls /usr/lib/llvm-*/lib/libclang*.so* /usr/lib/*/libclang*.so* /usr/lib64/libclang*.so* >/dev/null 2>&1 || missing="$missing libclang-dev"
+find /usr/lib /usr/lib64 -name 'libclang*.so*' 2>/dev/null | grep -q . || missing="$missing libclang-dev"
 
 if [ -n "$missing" ]; then
     echo "setup: installing$missing"
