@@ -26,10 +26,9 @@ fi
 
 # Cargo tells a fresh artifact by the times of the sources alone, so another clone's newer build would pass for this one's.
 root=$(cd "$(dirname "$0")/.." && pwd)
-for marker in "$1/built-from" "$1/sim/built-from"; do
-    mkdir -p "$(dirname "$marker")"
-    if [ "$(cat "$marker" 2>/dev/null)" != "$root" ]; then
-        find "$root/ledger" "$root/raft" "$root/api" "$root/cli" "$root/sim" -name '*.rs' -exec touch {} +
-        echo "$root" >"$marker"
-    fi
-done
+marker="$1/built-from"
+mkdir -p "$1"
+if [ "$(cat "$marker" 2>/dev/null)" != "$root" ]; then
+    find "$root/ledger" "$root/raft" "$root/api" "$root/cli" "$root/sim" -name '*.rs' -exec touch {} +
+    echo "$root" >"$marker"
+fi
