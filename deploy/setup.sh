@@ -29,6 +29,6 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 marker="$1/built-from"
 mkdir -p "$1"
 if [ "$(cat "$marker" 2>/dev/null)" != "$root" ]; then
-    find "$root/ledger" "$root/raft" "$root/api" "$root/cli" "$root/sim" -name '*.rs' -exec touch {} +
+    find "$root/ledger" "$root/raft" "$root/api" "$root/cli" "$root/sim" "$root/events" "$root/services" -name '*.rs' -exec touch {} +
     echo "$root" >"$marker"
 fi

@@ -1,0 +1,1 @@
+//! The programs that live on the ledger's events: payments and notifications.
