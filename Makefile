@@ -11,9 +11,9 @@ SIM_ENV := RUSTFLAGS="--cfg madsim" CARGO_TARGET_DIR=$(SIM_TARGET_DIR)
 DENY_ENV := $(CARGO_TARGET_DIR)/deny
 NEXTEST := $(shell command -v cargo-nextest 2>/dev/null)
 
-.PHONY: run test fmt clippy unit sim audit setup build
+.PHONY: run test fmt clippy unit sim audit setup tools-run tools-tests build
 
-run: build
+run: tools-run build
 	$(CARGO_TARGET_DIR)/release/holdfast demo
 
 test: fmt clippy unit sim
@@ -27,7 +27,7 @@ fmt:
 clippy: setup
 	cargo clippy $(CARGO_FLAGS) -- -D warnings
 
-unit: setup
+unit: tools-tests
 ifdef NEXTEST
 	cargo nextest run --no-fail-fast $(CARGO_FLAGS)
 else
@@ -47,3 +47,10 @@ audit:
 
 setup:
 	@deploy/setup.sh "$(CARGO_TARGET_DIR)"
+
+# Other programs that the demonstration and the tests start, into $(CARGO_TARGET_DIR)/tools.
+tools-run:
+	@deploy/setup.sh "$(CARGO_TARGET_DIR)" run
+
+tools-tests:
+	@deploy/setup.sh "$(CARGO_TARGET_DIR)" tests

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Installs what the build needs beyond Rust (a C++ compiler, libclang), and says so before the long part.
-# Usage: setup.sh TARGET_DIR
+# Usage: setup.sh TARGET_DIR [run|tests]
+#   run, tests: the other programs too that the demonstration or the tests start; see tools.sh
 set -eu
 
 missing=""
@@ -31,4 +32,8 @@ mkdir -p "$1"
 if [ "$(cat "$marker" 2>/dev/null)" != "$root" ]; then
     find "$root/ledger" "$root/raft" "$root/api" "$root/cli" "$root/sim" "$root/events" "$root/services" -name '*.rs' -exec touch {} +
     echo "$root" >"$marker"
+fi
+
+if [ -n "${2-}" ]; then
+    "$root/deploy/tools.sh" "$1/tools" "$2"
 fi
