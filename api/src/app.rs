@@ -18,7 +18,8 @@ use crate::headers::MIN_INDEX_WAIT;
 use crate::limits::{Limiter, RateLimits};
 use crate::password::{PasswordCost, Passwords};
 use crate::provider::PaymentProvider;
-use crate::token::{SigningKey, Tokens};
+use crate::signing_key::SigningKey;
+use crate::token::Tokens;
 
 /// The state as a query sees it.
 pub type Ledger = State<StateStore>;
@@ -39,6 +40,8 @@ pub struct Settings {
     pub rate_limits: RateLimits,
     /// How long `POST /api/payments` waits for a decision before it answers 202.
     pub payment_wait: Duration,
+    /// Origins of other sites whose scripts may use the API with the caller's cookie, such as `https://shop.example`.
+    pub cors_origins: Vec<String>,
     pub wall_clock: WallClock,
 }
 
@@ -51,6 +54,7 @@ impl Default for Settings {
             password_cost: PasswordCost::default(),
             rate_limits: RateLimits::default(),
             payment_wait: Duration::from_secs(10),
+            cors_origins: Vec::new(),
             wall_clock: clock::system(),
         }
     }

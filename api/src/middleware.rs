@@ -3,64 +3,96 @@
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, HeaderValue, Method, Uri, header};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
 use crate::app::App;
 use crate::error::{Asked, Fault};
 use crate::headers::REQUEST_ID;
 use crate::limits::{Budget, Peer};
-use crate::session;
+use crate::session::{self, Caller, Identity};
+use crate::{cors, csrf};
 
 /// The longest request id of a client's own that is taken over, in bytes.
 const REQUEST_ID_BYTES_MAX: usize = 64;
 
 /// Runs a request between admission and the rendering of faults.
-pub async fn outermost(State(app): State<App>, mut request: Request, next: Next) -> Response {
-    let uri = request.uri().clone();
-    let request_id = request_id(&app, request.headers());
-    let wants_problem_json = wants_problem_json(request.headers());
+pub async fn outermost(State(app): State<App>, request: Request, next: Next) -> Response {
+    let (mut parts, body) = request.into_parts();
+    let path = parts.uri.path().to_string();
+    let request_id = request_id(&app, &parts.headers);
+    let request_id_value = HeaderValue::try_from(&request_id).expect("a harmless text is a header value");
+    parts.headers.insert(REQUEST_ID, request_id_value.clone());
+    let wants_problem_json = wants_problem_json(&parts.headers);
+    let origin = cors::listed_origin(&app, &parts);
 
-    let (mut response, budget, refresh) = match admit(&app, &mut request).await {
+    let admitted = admit(&app, &mut parts).await;
+    let (mut response, budget, renewed) = match admitted {
         Ok(admitted) => {
-            let response = next.run(request).await;
-            (response, admitted.budget, admitted.refresh)
+            let preflight = origin.as_ref().and_then(|_| cors::preflight(&parts));
+            let response = match preflight {
+                Some(response) => response,
+                None => next.run(Request::from_parts(parts, body)).await,
+            };
+            (response, admitted.budget, admitted.renewed)
         }
         Err((fault, budget)) => (fault.into_response(), budget, None),
     };
     if let Some(fault) = response.extensions_mut().remove::<Fault>() {
         let clears_session = fault.clears_session();
-        let asked = Asked { path: uri.path(), request_id: &request_id, wants_problem_json };
+        let asked = Asked { path: &path, request_id: &request_id, wants_problem_json };
         response = fault.render(&asked);
         if clears_session {
             response.headers_mut().insert(header::SET_COOKIE, session::cookie_cleared(&app));
         }
     }
     let headers = response.headers_mut();
-    if let Ok(value) = HeaderValue::try_from(request_id) {
-        headers.insert(REQUEST_ID, value);
+    headers.insert(REQUEST_ID, request_id_value);
+    secure(&app, headers);
+    if !app.settings.cors_origins.is_empty() {
+        headers.append(header::VARY, HeaderValue::from_static("Origin"));
     }
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if let Some(origin) = origin {
+        cors::allow(origin, headers);
+    }
     if let Some(budget) = budget {
         budget.write(headers);
     }
-    if let Some(signed_in) = refresh
-        && !headers.contains_key(header::SET_COOKIE)
+    if let Some(cookie) = renewed
+        && !session::is_set_in(headers)
     {
-        headers.insert(header::SET_COOKIE, session::cookie(&app, signed_in));
+        headers.append(header::SET_COOKIE, cookie);
     }
     response
+}
+
+/// What browsers are to do with an answer. A page has said so itself already.
+fn secure(app: &App, headers: &mut HeaderMap) {
+    let usual: [(HeaderName, &'static str); 4] = [
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+    ];
+    for (name, value) in usual {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    if app.is_https() {
+        let a_year = HeaderValue::from_static("max-age=31536000");
+        headers.entry(header::STRICT_TRANSPORT_SECURITY).or_insert(a_year);
+    }
 }
 
 /// A request that may go on.
 struct Admitted {
     budget: Option<Budget>,
-    /// The session whose token is past half of its life and came in a cookie.
-    refresh: Option<holdfast_ledger::entities::SignedIn>,
+    /// A cookie with a fresh token, where the one that came is past half of its life.
+    renewed: Option<HeaderValue>,
 }
 
 /// Counts the request, finds its caller and puts him into its extensions.
-async fn admit(app: &App, request: &mut Request) -> Result<Admitted, (Fault, Option<Budget>)> {
-    let peer = request.extensions().get::<Peer>().copied();
+async fn admit(app: &App, parts: &mut Parts) -> Result<Admitted, (Fault, Option<Budget>)> {
+    let peer = parts.extensions.get::<Peer>().copied();
     let limited = peer.filter(|_| app.limiter.applies_to(peer));
     let mut budget = None;
     let mut count = |taken: Budget| {
@@ -69,42 +101,47 @@ async fn admit(app: &App, request: &mut Request) -> Result<Admitted, (Fault, Opt
     };
     if let Some(peer) = limited {
         count(app.limiter.address(peer))?;
-        if request.method() == Method::POST && matches!(request.uri().path(), "/api/users/signup" | "/api/users/signin")
-        {
+        if parts.method == Method::POST && takes_credentials(parts.uri.path()) {
             count(app.limiter.credentials(peer))?;
         }
     }
+    csrf::same_site(app, parts).map_err(|fault| (fault, None))?;
 
-    let identity = session::identify(app, request.headers()).await;
-    let mut refresh = None;
+    let mut identity = session::identify(app, &parts.headers).await;
+    let mut renewed = None;
+    if let Identity::Anonymous = identity
+        && is_page(parts.uri.path())
+    {
+        // Nobody should have to sign in again for having read a page for long.
+        identity = session::identify_expired(app, &parts.headers).await;
+    }
     if let Some(caller) = identity.caller() {
-        let is_write = !request.method().is_safe();
-        if is_write && caller.by_cookie {
-            same_site(app, request.headers(), request.uri()).map_err(|fault| (fault, None))?;
-        }
-        if is_write && limited.is_some() {
+        if !parts.method.is_safe() && limited.is_some() {
             count(app.limiter.account(caller.signed_in.user))?;
         }
-        let half_life_s = app.settings.token_ttl_s / 2;
-        let is_old = app.now_s().saturating_sub(caller.issued_s) > half_life_s;
-        refresh = (is_old && caller.by_cookie).then_some(caller.signed_in);
+        if caller.by_cookie && is_old(app, caller) {
+            let cookie = session::cookie(app, caller.signed_in);
+            session::replace_cookie(&mut parts.headers, &cookie);
+            renewed = Some(cookie);
+        }
     }
-    request.extensions_mut().insert(identity);
-    Ok(Admitted { budget, refresh })
+    parts.extensions.insert(identity);
+    Ok(Admitted { budget, renewed })
 }
 
-/// Refuses a write with a cookie that a page of another site has sent: 403.
-fn same_site(app: &App, headers: &HeaderMap, uri: &Uri) -> Result<(), Fault> {
-    let refused = || Err(Fault::forbidden("cross_site", "This request came from another site"));
-    if headers.get("sec-fetch-site").is_some_and(|value| value == "cross-site") {
-        return refused();
-    }
-    let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
-    let origin = origin.to_str().unwrap_or_default();
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).or(uri.host()).unwrap_or_default();
-    let is_ours = origin == app.settings.public_url.trim_end_matches('/')
-        || origin.split_once("://").is_some_and(|(_, authority)| authority == host);
-    if is_ours { Ok(()) } else { refused() }
+/// Past half of the token's life.
+fn is_old(app: &App, caller: &Caller) -> bool {
+    app.now_s().saturating_sub(caller.issued_s) > app.settings.token_ttl_s / 2
+}
+
+/// Whether a guess of a password, or a mail to somebody, can be had here.
+fn takes_credentials(path: &str) -> bool {
+    matches!(path, "/api/users/signup" | "/api/users/signin" | "/api/users/reset" | "/api/users/reset/confirm")
+}
+
+/// What a browser shows, rather than what a program reads.
+fn is_page(path: &str) -> bool {
+    !path.starts_with("/api/") && !path.starts_with("/.well-known/")
 }
 
 /// The client's own request id where it is harmless, else a new one.

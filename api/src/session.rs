@@ -14,11 +14,12 @@ use holdfast_ledger::store::StoreError;
 use holdfast_raft::node::Consistency;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, header};
+use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
 use crate::app::{App, Ledger};
 use crate::error::Fault;
-use crate::token::Verified;
+use crate::token::{Purpose, Verified};
 
 /// The cookie's name over plain HTTP, and over HTTPS, where browsers bind the prefix to this host.
 const COOKIE: &str = "session";
@@ -90,28 +91,51 @@ async fn look_up(app: &App, token: &str) -> Result<Option<Verified>, Fault> {
     Ok(holds(app, verified.signed_in).await?.then_some(verified))
 }
 
-/// The session of an expired token that may still be refreshed; also of one that is not expired.
-pub async fn refreshable(app: &App, headers: &HeaderMap) -> Result<Option<SignedIn>, Fault> {
+/// Finds the caller of a request whose token may have expired, as long as its session holds.
+pub async fn identify_expired(app: &App, headers: &HeaderMap) -> Identity {
+    let Some((_, by_cookie)) = token_of(headers) else { return Identity::Anonymous };
+    match refreshable(app, headers).await {
+        Ok(Some(verified)) => {
+            Identity::SignedIn(Caller { signed_in: verified.signed_in, issued_s: verified.issued_s, by_cookie })
+        }
+        Ok(None) => Identity::Anonymous,
+        Err(fault) => Identity::Unknown(fault),
+    }
+}
+
+/// A token that may be refreshed: its session holds, whether it has expired or not.
+pub async fn refreshable(app: &App, headers: &HeaderMap) -> Result<Option<Verified>, Fault> {
     let Some((token, _)) = token_of(headers) else { return Ok(None) };
     let Some(verified) = verify(app, token).await? else { return Ok(None) };
-    Ok(holds(app, verified.signed_in).await?.then_some(verified.signed_in))
+    Ok(holds(app, verified.signed_in).await?.then_some(verified))
 }
 
 async fn verify(app: &App, token: &str) -> Result<Option<Verified>, Fault> {
     if let Some(verified) = app.tokens.remembered(token) {
         return Ok(Some(verified));
     }
+    let Some(key) = key_of(app, token).await? else { return Ok(None) };
+    Ok(app.tokens.verify(token, &key))
+}
+
+/// What a token of ours for `purpose` says; `None` where it is forged, expired, for something else or no token at all.
+pub async fn read_token<T: DeserializeOwned>(app: &App, purpose: Purpose, token: &str) -> Result<Option<T>, Fault> {
+    let Some(key) = key_of(app, token).await? else { return Ok(None) };
+    Ok(app.tokens.read(purpose, token, &key, app.now_s()))
+}
+
+/// The public key that a token names, if it is one of a node of ours.
+async fn key_of(app: &App, token: &str) -> Result<Option<Vec<u8>>, Fault> {
     let Some(key_id) = app.tokens.key_id(token) else { return Ok(None) };
     let find = |state: &Ledger| {
         let keys = query::node_keys(state)?;
         Ok(keys.into_iter().find(|(id, _)| *id == key_id).map(|(_, key)| key.public_key))
     };
-    let key = match app.read(Consistency::Stale, find).await?.value {
-        Some(key) => Some(key),
+    match app.read(Consistency::Stale, find).await?.value {
+        Some(key) => Ok(Some(key)),
         // The key of a node that has just joined may not have arrived here.
-        None => app.read(Consistency::Linearizable, find).await?.value,
-    };
-    Ok(key.and_then(|key| app.tokens.verify(token, &key)))
+        None => Ok(app.read(Consistency::Linearizable, find).await?.value),
+    }
 }
 
 async fn holds(app: &App, signed_in: SignedIn) -> Result<bool, Fault> {
@@ -144,10 +168,34 @@ fn token_of(headers: &HeaderMap) -> Option<(&str, bool)> {
         let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
         return scheme.eq_ignore_ascii_case("bearer").then_some((token.trim(), false));
     }
-    let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-    let pairs = cookies.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    let (_, token) = pairs.into_iter().find(|(name, _)| *name == COOKIE || *name == COOKIE_HTTPS)?;
+    let (_, token) = cookies(headers).find(|(name, _)| is_session_cookie(name))?;
     Some((token, true))
+}
+
+/// The cookies of a request, as name and value.
+pub fn cookies(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
+    let lines = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='))
+}
+
+fn is_session_cookie(name: &str) -> bool {
+    name == COOKIE || name == COOKIE_HTTPS
+}
+
+/// Whether an answer says something about the session's cookie.
+pub fn is_set_in(headers: &HeaderMap) -> bool {
+    let set = headers.get_all(header::SET_COOKIE).iter().filter_map(|value| value.to_str().ok());
+    set.filter_map(|cookie| cookie.split_once('=')).any(|(name, _)| is_session_cookie(name))
+}
+
+/// Puts a fresh cookie in the place of the one that a request came with, for the handlers behind us.
+pub fn replace_cookie(headers: &mut HeaderMap, set_cookie: &HeaderValue) {
+    let fresh = set_cookie.to_str().ok().and_then(|cookie| cookie.split(';').next()).unwrap_or_default();
+    let others = cookies(headers).filter(|(name, _)| !is_session_cookie(name));
+    let line = others.fold(fresh.to_string(), |line, (name, value)| format!("{line}; {name}={value}"));
+    if let Ok(line) = HeaderValue::try_from(line) {
+        headers.insert(header::COOKIE, line);
+    }
 }
 
 /// A `Set-Cookie` with a fresh token for the session.

@@ -1,56 +1,52 @@
-//! Session tokens: compact JWTs, signed with this node's own Ed25519 key, that any node and any other service can check.
+//! What this cluster signs: session tokens, form tokens, mailed links and tickets, all of them compact JWTs.
 //!
-//! The public half of every node's key stands in the ledger under its RFC 7638 thumbprint, which is the token's `kid`. A
-//! signature that was checked once is remembered; whether the session still holds is looked up at each request (see
-//! [`session`](crate::session)). The algorithm is pinned: a token cannot choose one.
+//! They are signed with a node's own Ed25519 key and any node and any other service can check them. What one is for is its
+//! audience, so that none passes for another; the algorithm is pinned, so that none chooses its own. A session token whose
+//! signature was checked once is remembered; whether the session still holds is looked up at each request (see
+//! [`session`](crate::session)).
 
 use std::collections::HashMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, RwLock};
 
-use holdfast_ledger::command::Command;
 use holdfast_ledger::entities::SignedIn;
 use holdfast_ledger::id::{SessionId, UserId};
-use jsonwebtoken::jwk::{AlgorithmParameters, Jwk, ThumbprintHash};
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+
+use crate::signing_key::SigningKey;
 
 /// How far clocks may differ, in seconds.
 pub const LEEWAY_S: u64 = 5;
 /// The longest token that is looked at, in bytes.
-const TOKEN_BYTES_MAX: usize = 1_024;
+const TOKEN_BYTES_MAX: usize = 4_096;
 /// Checked tokens that are remembered, twice over: a full table becomes the older one, and the older one is dropped.
 const REMEMBERED_MAX: usize = 16_384;
-/// The DER of an Ed25519 private key in PKCS#8 (RFC 8410, section 7), before its 32 bytes.
-const PKCS8_PREFIX: [u8; 16] = *b"\x30\x2e\x02\x01\x00\x30\x05\x06\x03\x2b\x65\x70\x04\x22\x04\x20";
 
-/// A node's own signing key.
-pub struct SigningKey {
-    key_id: String,
-    public_key: Vec<u8>,
-    private: EncodingKey,
+/// What a token is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Says who is asking. Its audience is the issuer itself, so that other services need to know one name only.
+    Session,
+    /// Stands in a form, and says that we have made it for this browser.
+    Form,
+    /// Stands in a mailed link that lets its reader choose a new password.
+    Reset,
+    /// Stands in a mailed link that shows that its reader gets mail at the address.
+    Verification,
+    /// A bought ticket.
+    Ticket,
 }
 
-impl SigningKey {
-    /// The key that grows from 32 secret random bytes (RFC 8032). The same seed gives the same key.
-    pub fn from_seed(seed: &[u8; 32]) -> SigningKey {
-        let private = EncodingKey::from_ed_der(&[&PKCS8_PREFIX[..], seed].concat());
-        let jwk = Jwk::from_encoding_key(&private, Algorithm::EdDSA).expect("32 bytes are an Ed25519 seed");
-        let AlgorithmParameters::OctetKeyPair(pair) = &jwk.algorithm else {
-            unreachable!("an Ed25519 key is an octet key pair")
-        };
-        let public_key = base64url_decode(&pair.x).expect("a JWK is base64url");
-        let key_id = jwk.thumbprint(ThumbprintHash::SHA256).expect("an octet key pair has a thumbprint");
-        SigningKey { key_id, public_key, private }
-    }
-
-    /// The command that makes the cluster accept this key's tokens. Actor: the system.
-    pub fn register(&self) -> Command {
-        Command::RegisterNodeKey { key_id: self.key_id.clone(), public_key: self.public_key.clone() }
-    }
-
-    /// The `kid` of this key's tokens.
-    pub fn key_id(&self) -> &str {
-        &self.key_id
+impl Purpose {
+    fn audience(self, issuer: &str) -> String {
+        match self {
+            Purpose::Session => issuer.to_string(),
+            Purpose::Form => format!("{issuer}/form"),
+            Purpose::Reset => format!("{issuer}/reset"),
+            Purpose::Verification => format!("{issuer}/verification"),
+            Purpose::Ticket => format!("{issuer}/ticket"),
+        }
     }
 }
 
@@ -59,21 +55,30 @@ pub fn base64url_encode(bytes: &[u8]) -> String {
     base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes)
 }
 
-fn base64url_decode(text: &str) -> Option<Vec<u8>> {
+pub fn base64url_decode(text: &str) -> Option<Vec<u8>> {
     use base64::Engine;
     base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(text).ok()
 }
 
-/// What a token says on the wire. No personal data.
+/// What every token says, and what one of its purpose says besides.
 #[derive(Serialize, Deserialize)]
-struct Claims {
+struct Signed<T> {
     iss: String,
     aud: String,
+    iat: u64,
+    /// `None`: for as long as its key is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    exp: Option<u64>,
+    #[serde(flatten)]
+    claims: T,
+}
+
+/// What a session token says besides. No personal data.
+#[derive(Serialize, Deserialize)]
+struct SessionClaims {
     sub: UserId,
     sid: SessionId,
     epoch: u32,
-    iat: u64,
-    exp: u64,
 }
 
 /// A token whose signature, issuer and audience are right.
@@ -87,49 +92,62 @@ pub struct Verified {
 
 impl Verified {
     pub fn is_expired(&self, now_s: u64) -> bool {
-        now_s > self.expires_s.saturating_add(LEEWAY_S)
+        is_expired(self.expires_s, now_s)
     }
+}
+
+fn is_expired(expires_s: u64, now_s: u64) -> bool {
+    now_s > expires_s.saturating_add(LEEWAY_S)
 }
 
 /// Makes and checks tokens.
 pub struct Tokens {
-    key: SigningKey,
+    /// Replaced when the node's key is rotated.
+    key: RwLock<Arc<SigningKey>>,
     issuer: String,
-    validation: Validation,
     remembered: Mutex<[HashMap<Box<str>, Verified>; 2]>,
 }
 
 impl Tokens {
     pub fn new(key: SigningKey, issuer: &str) -> Tokens {
-        let mut validation = Validation::new(Algorithm::EdDSA);
-        validation.set_audience(&[issuer]);
-        validation.set_issuer(&[issuer]);
-        validation.set_required_spec_claims(&["exp", "aud", "iss", "sub"]);
-        // Expiry is checked at each use, by the node's own clock; the signature only once.
-        validation.validate_exp = false;
-        Tokens { key, issuer: issuer.into(), validation, remembered: Mutex::default() }
+        Tokens { key: RwLock::new(Arc::new(key)), issuer: issuer.into(), remembered: Mutex::default() }
+    }
+
+    /// The key that signs at the moment.
+    pub fn key(&self) -> Arc<SigningKey> {
+        self.key.read().expect("no panic while the key is held").clone()
+    }
+
+    /// Signs with `key` from now on. Its public half must be registered.
+    pub fn use_key(&self, key: SigningKey) {
+        *self.key.write().expect("no panic while the key is held") = Arc::new(key);
     }
 
     /// A token for a session, valid from `now_s` on for `ttl_s` seconds.
     pub fn issue(&self, signed_in: SignedIn, now_s: u64, ttl_s: u64) -> String {
-        let mut header = Header::new(Algorithm::EdDSA);
-        header.kid = Some(self.key.key_id.clone());
-        let claims = Claims {
-            iss: self.issuer.clone(),
-            aud: self.issuer.clone(),
-            sub: signed_in.user,
-            sid: signed_in.session,
-            epoch: signed_in.epoch,
-            iat: now_s,
-            exp: now_s.saturating_add(ttl_s),
-        };
-        jsonwebtoken::encode(&header, &claims, &self.key.private).expect("our own key signs")
+        let claims = SessionClaims { sub: signed_in.user, sid: signed_in.session, epoch: signed_in.epoch };
+        self.sign(Purpose::Session, claims, now_s, Some(now_s.saturating_add(ttl_s)))
     }
 
-    /// A token that was checked before.
+    /// A token for `purpose` that says `claims`, which must be a struct or a map. Times are seconds since the Unix epoch.
+    pub fn sign(&self, purpose: Purpose, claims: impl Serialize, now_s: u64, expires_s: Option<u64>) -> String {
+        let key = self.key();
+        let mut header = Header::new(Algorithm::EdDSA);
+        header.kid = Some(key.key_id().into());
+        let aud = purpose.audience(&self.issuer);
+        let signed = Signed { iss: self.issuer.clone(), aud, iat: now_s, exp: expires_s, claims };
+        jsonwebtoken::encode(&header, &signed, &key.private).expect("our own key signs")
+    }
+
+    /// The session of a token that was checked before.
     pub fn remembered(&self, token: &str) -> Option<Verified> {
         let tables = self.remembered.lock().expect("no panic while tokens are remembered");
         tables.iter().find_map(|table| table.get(token)).copied()
+    }
+
+    /// Forgets what was checked: a key has been taken back.
+    pub fn forget(&self) {
+        *self.remembered.lock().expect("no panic while tokens are remembered") = Default::default();
     }
 
     /// The key that a token says it was signed with; `None` for what is no token.
@@ -140,14 +158,20 @@ impl Tokens {
         jsonwebtoken::decode_header(token).ok()?.kid
     }
 
-    /// Checks signature, issuer and audience under `public_key`, and remembers a good token.
+    /// What a token for `purpose` says, if it is good under `public_key` and has not expired at `now_s`.
+    pub fn read<T: DeserializeOwned>(&self, purpose: Purpose, token: &str, public_key: &[u8], now_s: u64) -> Option<T> {
+        let signed: Signed<T> = self.decode(purpose, token, public_key)?;
+        signed.exp.is_none_or(|expires_s| !is_expired(expires_s, now_s)).then_some(signed.claims)
+    }
+
+    /// Checks a session token's signature, issuer and audience under `public_key`, and remembers a good one.
     pub fn verify(&self, token: &str, public_key: &[u8]) -> Option<Verified> {
-        let key = DecodingKey::from_ed_der(public_key);
-        let claims = jsonwebtoken::decode::<Claims>(token, &key, &self.validation).ok()?.claims;
+        let Signed { claims, iat, exp, .. }: Signed<SessionClaims> =
+            self.decode(Purpose::Session, token, public_key)?;
         let verified = Verified {
             signed_in: SignedIn { user: claims.sub, session: claims.sid, epoch: claims.epoch },
-            issued_s: claims.iat,
-            expires_s: claims.exp,
+            issued_s: iat,
+            expires_s: exp?,
         };
         let mut tables = self.remembered.lock().expect("no panic while tokens are remembered");
         if tables[0].len() >= REMEMBERED_MAX {
@@ -157,45 +181,86 @@ impl Tokens {
         tables[0].insert(token.into(), verified);
         Some(verified)
     }
+
+    /// Expiry is left to the caller: it is checked at each use, by the node's own clock.
+    fn decode<T: DeserializeOwned>(&self, purpose: Purpose, token: &str, public_key: &[u8]) -> Option<Signed<T>> {
+        if token.len() > TOKEN_BYTES_MAX {
+            return None;
+        }
+        let mut validation = Validation::new(Algorithm::EdDSA);
+        validation.set_audience(&[purpose.audience(&self.issuer)]);
+        validation.set_issuer(&[&self.issuer]);
+        validation.set_required_spec_claims(&["aud", "iss"]);
+        validation.validate_exp = false;
+        let key = DecodingKey::from_ed_der(public_key);
+        Some(jsonwebtoken::decode::<Signed<T>>(token, &key, &validation).ok()?.claims)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use holdfast_ledger::id::Id;
+    use jsonwebtoken::EncodingKey;
+    use serde_json::{Value, json};
 
     fn signed_in() -> SignedIn {
         SignedIn { user: UserId(Id::mint(0, 1, 0)), session: SessionId(Id::mint(0, 1, 1)), epoch: 3 }
     }
 
     #[test]
-    fn the_seed_of_rfc_8032_gives_its_public_key() {
-        let seed = b"\x9d\x61\xb1\x9d\xef\xfd\x5a\x60\xba\x84\x4a\xf4\x92\xec\x2c\xc4\x44\x49\xc5\x69\x7b\x32\x69\x19\x70\x3b\xac\x03\x1c\xae\x7f\x60";
-        let key = SigningKey::from_seed(seed);
-        assert_eq!(key.public_key[..4], [0xd7, 0x5a, 0x98, 0x01]);
-        // The thumbprint that RFC 8037, appendix A.3, computes for this key.
-        assert_eq!(key.key_id(), "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k");
-    }
-
-    #[test]
     fn a_token_is_accepted_under_its_own_key_issuer_and_algorithm_only() {
         let ours = Tokens::new(SigningKey::from_seed(&[1; 32]), "holdfast");
+        let public_key = &ours.key().public_key;
         let token = ours.issue(signed_in(), 1_000, 900);
-        let verified = ours.verify(&token, &ours.key.public_key).expect("our own token");
+        let verified = ours.verify(&token, public_key).expect("our own token");
         assert_eq!((verified.signed_in, verified.issued_s, verified.expires_s), (signed_in(), 1_000, 1_900));
         assert_eq!(ours.remembered(&token), Some(verified));
         assert!(!verified.is_expired(1_905) && verified.is_expired(1_906));
+        ours.forget();
+        assert_eq!(ours.remembered(&token), None);
 
         let other_key = SigningKey::from_seed(&[2; 32]);
         assert_eq!(ours.verify(&token, &other_key.public_key), None);
         let other_issuer = Tokens::new(SigningKey::from_seed(&[1; 32]), "elsewhere");
-        assert_eq!(other_issuer.verify(&token, &ours.key.public_key), None);
+        assert_eq!(other_issuer.verify(&token, public_key), None);
 
-        let secret = EncodingKey::from_secret(&ours.key.public_key);
-        let claims = serde_json::json!({"iss": "holdfast", "aud": "holdfast", "exp": 9_999_999_999u64, "iat": 1,
+        let secret = EncodingKey::from_secret(public_key);
+        let claims = json!({"iss": "holdfast", "aud": "holdfast", "exp": 9_999_999_999u64, "iat": 1,
             "sub": "000000000000000100000000", "sid": "000000000000000100000001", "epoch": 0});
         let confused = jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &secret).unwrap();
-        assert_eq!(ours.verify(&confused, &ours.key.public_key), None, "HMAC under a public key is the old confusion");
+        assert_eq!(ours.verify(&confused, public_key), None, "HMAC under a public key is the old confusion");
+    }
+
+    #[test]
+    fn a_token_for_one_purpose_is_none_for_another() {
+        let ours = Tokens::new(SigningKey::from_seed(&[1; 32]), "holdfast");
+        let public_key = &ours.key().public_key;
+        let said = json!({"sub": "000000000000000100000000", "sid": "000000000000000100000001", "epoch": 0});
+        let purposes = [Purpose::Session, Purpose::Form, Purpose::Reset, Purpose::Verification, Purpose::Ticket];
+        for signed_for in purposes {
+            let token = ours.sign(signed_for, &said, 1_000, Some(2_000));
+            for read_for in purposes {
+                let read: Option<Value> = ours.read(read_for, &token, public_key, 1_500);
+                assert_eq!(read.is_some(), signed_for == read_for, "{signed_for:?} read as {read_for:?}");
+            }
+            assert_eq!(ours.verify(&token, public_key).is_some(), signed_for == Purpose::Session);
+            assert_eq!(ours.read::<Value>(signed_for, &token, public_key, 2_006), None, "it has expired");
+        }
+        let lasting = ours.sign(Purpose::Ticket, &said, 1_000, None);
+        assert!(ours.read::<Value>(Purpose::Ticket, &lasting, public_key, u64::MAX).is_some());
+        let unending = ours.sign(Purpose::Session, &said, 1_000, None);
+        assert_eq!(ours.verify(&unending, public_key), None, "a session token expires");
+    }
+
+    #[test]
+    fn a_rotated_key_signs_and_the_old_ones_tokens_stay_good() {
+        let tokens = Tokens::new(SigningKey::from_seed(&[1; 32]), "holdfast");
+        let (old, token) = (tokens.key(), tokens.issue(signed_in(), 1_000, 900));
+        tokens.use_key(SigningKey::from_seed(&[2; 32]));
+        assert_ne!(tokens.key().key_id(), old.key_id());
+        assert_eq!(tokens.key_id(&tokens.issue(signed_in(), 1_000, 900)).as_deref(), Some(tokens.key().key_id()));
+        assert!(tokens.verify(&token, &old.public_key).is_some());
     }
 
     #[test]
@@ -206,7 +271,7 @@ mod tests {
             tokens.remembered.lock().unwrap()[0].insert(n.to_string().into(), verified);
         }
         let token = tokens.issue(signed_in(), 1_000, 900);
-        tokens.verify(&token, &tokens.key.public_key).unwrap();
+        tokens.verify(&token, &tokens.key().public_key).unwrap();
         let tables = tokens.remembered.lock().unwrap();
         assert_eq!((tables[0].len(), tables[1].len()), (1, REMEMBERED_MAX));
     }

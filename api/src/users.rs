@@ -92,14 +92,14 @@ pub async fn sign_in(State(app): State<App>, body: JsonBody) -> Result<Response,
 
 /// `POST /api/users/refresh`: a fresh token for a session that still holds, also when the old token has expired.
 pub async fn refresh(State(app): State<App>, headers: HeaderMap) -> Result<Response, Fault> {
-    let signed_in = session::refreshable(&app, &headers).await?.ok_or_else(Fault::not_signed_in)?;
+    let token = session::refreshable(&app, &headers).await?.ok_or_else(Fault::not_signed_in)?;
     #[derive(Serialize)]
     struct Refreshed {
         #[serde(rename = "expiresInSeconds")]
         expires_in_s: u64,
     }
     let body = axum::Json(Refreshed { expires_in_s: app.settings.token_ttl_s });
-    Ok(([(header::SET_COOKIE, session::cookie(&app, signed_in))], body).into_response())
+    Ok(([(header::SET_COOKIE, session::cookie(&app, token.signed_in))], body).into_response())
 }
 
 /// `POST /api/users/signout`: always takes the cookie away; 503 where the session itself could not be ended.
