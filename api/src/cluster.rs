@@ -4,11 +4,13 @@ use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::headers::json;
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Cluster)]
 #[serde(rename_all = "camelCase")]
 struct StatusView {
     cluster_id: String,
@@ -22,7 +24,8 @@ struct StatusView {
     members: Vec<MemberView>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Member)]
 #[serde(rename_all = "camelCase")]
 struct MemberView {
     node_id: u64,
@@ -32,6 +35,10 @@ struct MemberView {
 }
 
 /// `GET /api/cluster`: read-only, by this node's own knowledge; the leader may have changed since.
+#[utoipa::path(
+    get, path = "/api/cluster", tag = "cluster",
+    responses((status = 200, description = "Done", body = StatusView))
+)]
 pub async fn status(State(app): State<App>) -> Response {
     let status = app.node.status();
     let member = |(node_id, record, voter): (u64, holdfast_raft::types::NodeRecord, bool)| MemberView {

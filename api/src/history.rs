@@ -7,11 +7,13 @@ use holdfast_ledger::id::{Id, OrderId, TicketId};
 use holdfast_ledger::query::{self, Page};
 use http::{HeaderMap, StatusCode, Uri};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::app::{App, Seen};
 use crate::error::Fault;
 use crate::fields::path_id;
 use crate::headers::{freshness, json};
+use crate::openapi::{EntityId, Time};
 use crate::orders::owned;
 use crate::paging;
 use crate::router::{PageQuery, PathText, QueryOf};
@@ -19,18 +21,25 @@ use crate::session::Caller;
 use crate::time::{Rfc3339, rfc3339};
 
 /// One change on the wire.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Change)]
 #[serde(rename_all = "camelCase")]
 struct ChangeView {
     version: u64,
     event: &'static str,
     log_index: u64,
+    #[schema(value_type = Time)]
     time: Rfc3339,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<EntityId>)]
     order_id: Option<OrderId>,
 }
 
 /// `GET /api/tickets/:id/history`: public, as the ticket is.
+#[utoipa::path(
+    get, path = "/api/tickets/{id}/history", tag = "tickets", params(PageQuery),
+    responses((status = 200, description = "Done", body = Vec<ChangeView>))
+)]
 pub async fn of_ticket(
     State(app): State<App>,
     PathText(id): PathText,
@@ -53,6 +62,10 @@ pub async fn of_ticket(
 }
 
 /// `GET /api/orders/:orderId/history`: the caller's own.
+#[utoipa::path(
+    get, path = "/api/orders/{id}/history", tag = "orders", security(("session" = [])), params(PageQuery),
+    responses((status = 200, description = "Done", body = Vec<ChangeView>))
+)]
 pub async fn of_order(
     State(app): State<App>,
     caller: Caller,

@@ -22,6 +22,7 @@ mod history;
 mod idempotency;
 mod limits;
 mod middleware;
+mod openapi;
 mod orders;
 mod paging;
 mod password;

@@ -12,53 +12,69 @@ use holdfast_ledger::query;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::app::{App, Done};
 use crate::body::JsonBody;
 use crate::error::Fault;
 use crate::fields::{self, Complaints, Raw, path_id, price_json};
 use crate::headers::{IDEMPOTENCY_REPLAYED, LOG_INDEX, etag, freshness, if_match, json, not_modified};
+use crate::history;
 use crate::idempotency;
+use crate::openapi::{Amount, CurrencyCode, EntityId, IdempotencyParam, IfMatchParam, IfNoneMatchParam, Problem, Time};
 use crate::paging;
 use crate::router::{PageQuery, PathText, QueryOf, ReadQuery};
 use crate::session::Caller;
-
 use crate::time::{Rfc3339, rfc3339};
 
 /// The original's words.
 const BAD_TICKET_ID: &str = "TicketId must be provided";
 
 /// One ticket of an order on the wire, as it was locked.
-#[derive(Clone, Serialize)]
+#[derive(Clone, Serialize, ToSchema)]
+#[schema(as = OrderLine)]
 struct LineView<'a> {
+    #[schema(value_type = EntityId)]
     id: TicketId,
     title: &'a str,
+    #[schema(value_type = Amount)]
     price: Box<RawValue>,
     version: u64,
 }
 
 /// An order on the wire.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Order)]
 #[serde(rename_all = "camelCase")]
 pub struct OrderView<'a> {
+    #[schema(value_type = EntityId)]
     id: OrderId,
     status: &'static str,
+    #[schema(value_type = EntityId)]
     user_id: UserId,
+    #[schema(value_type = Time)]
     expires_at: Rfc3339,
     version: u64,
     /// For an order of one ticket, as clients of the original expect.
     #[serde(skip_serializing_if = "Option::is_none")]
     ticket: Option<LineView<'a>>,
     tickets: Vec<LineView<'a>>,
+    #[schema(value_type = Amount)]
     total: Box<RawValue>,
+    #[schema(value_type = CurrencyCode)]
     currency: Currency,
     /// By ledger time; 0 once the lock is over.
     expires_in_seconds: u64,
+    #[schema(value_type = Time)]
     server_time: Rfc3339,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<EntityId>)]
     payment_id: Option<PaymentId>,
+    #[schema(value_type = Time)]
     created_at: Rfc3339,
 }
 
@@ -113,29 +129,39 @@ fn reason_name(status: OrderStatus) -> Option<&'static str> {
 }
 
 /// What is asked for: `ticketId` with what the buyer saw, or `tickets`, a list of the same.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = NewOrder)]
 struct PlaceBody<'a> {
     #[serde(borrow, rename = "ticketId")]
+    #[schema(value_type = Option<EntityId>)]
     ticket_id: Raw<'a>,
     #[serde(borrow)]
+    #[schema(value_type = Option<Amount>)]
     price: Raw<'a>,
     #[serde(borrow, alias = "maxPrice")]
+    #[schema(value_type = Option<Amount>)]
     max_price: Raw<'a>,
     #[serde(borrow)]
+    #[schema(value_type = Option<u64>)]
     version: Raw<'a>,
     #[serde(borrow, default)]
     tickets: Option<Vec<PlaceLine<'a>>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = NewOrderLine)]
 struct PlaceLine<'a> {
     #[serde(borrow, rename = "ticketId")]
+    #[schema(value_type = EntityId)]
     ticket_id: Raw<'a>,
     #[serde(borrow)]
+    #[schema(value_type = Option<Amount>)]
     price: Raw<'a>,
     #[serde(borrow, alias = "maxPrice")]
+    #[schema(value_type = Option<Amount>)]
     max_price: Raw<'a>,
     #[serde(borrow)]
+    #[schema(value_type = Option<u64>)]
     version: Raw<'a>,
 }
 
@@ -187,7 +213,24 @@ impl<'a> PlaceBody<'a> {
     }
 }
 
+pub fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(list, place))
+        .routes(routes!(show, cancel))
+        .routes(routes!(extend))
+        .routes(routes!(history::of_order))
+}
+
 /// `POST /api/orders`: locks the tickets, all or none.
+#[utoipa::path(
+    post, path = "/api/orders", tag = "orders", security(("session" = [])), params(IdempotencyParam),
+    request_body = PlaceBody,
+    responses(
+        (status = 201, description = "The tickets are locked", body = OrderView),
+        (status = 409, description = "The price has changed, or another rule of the sale", body = Problem),
+        (status = 410, description = "Taken off sale", body = Problem),
+    )
+)]
 pub async fn place(
     State(app): State<App>,
     caller: Caller,
@@ -201,6 +244,13 @@ pub async fn place(
 }
 
 /// `POST /api/orders/:orderId/extend`: more time for a live lock, as often as the policy allows.
+#[utoipa::path(
+    post, path = "/api/orders/{id}/extend", tag = "orders", security(("session" = [])), params(IdempotencyParam),
+    responses(
+        (status = 200, description = "Done", body = OrderView),
+        (status = 409, description = "Conflict", body = Problem),
+    )
+)]
 pub async fn extend(
     State(app): State<App>,
     caller: Caller,
@@ -214,6 +264,15 @@ pub async fn extend(
 }
 
 /// `DELETE /api/orders/:orderId`: gives the lock up. What is cancelled already stays so: 204 again.
+#[utoipa::path(
+    delete, path = "/api/orders/{id}", tag = "orders", security(("session" = [])),
+    params(IdempotencyParam, IfMatchParam),
+    responses(
+        (status = 204, description = "The lock is given up"),
+        (status = 409, description = "The bank is being asked, or the order is complete", body = Problem),
+        (status = 412, description = "Changed meanwhile", body = Problem),
+    )
+)]
 pub async fn cancel(
     State(app): State<App>,
     caller: Caller,
@@ -246,6 +305,10 @@ async fn answer(app: &App, status: StatusCode, done: &Done) -> Result<Response, 
 }
 
 /// `GET /api/orders/:orderId`: the caller's own.
+#[utoipa::path(
+    get, path = "/api/orders/{id}", tag = "orders", security(("session" = [])), params(ReadQuery, IfNoneMatchParam),
+    responses((status = 200, description = "Done", body = OrderView), (status = 304, description = "Not changed"))
+)]
 pub async fn show(
     State(app): State<App>,
     caller: Caller,
@@ -275,6 +338,10 @@ pub fn owned(order: Option<Order>, caller: &Caller, log_index: u64) -> Result<Or
 }
 
 /// `GET /api/orders`: the caller's own of every status, newest first.
+#[utoipa::path(
+    get, path = "/api/orders", tag = "orders", security(("session" = [])), params(PageQuery),
+    responses((status = 200, description = "Done", body = Vec<OrderView>))
+)]
 pub async fn list(
     State(app): State<App>,
     caller: Caller,

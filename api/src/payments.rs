@@ -18,6 +18,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::body::JsonBody;
@@ -25,6 +28,7 @@ use crate::error::{Fault, payment_refused};
 use crate::fields::{self, Complaints, Raw, path_id, price_json};
 use crate::headers::{IDEMPOTENCY_REPLAYED, LOG_INDEX, etag, freshness, json, not_modified};
 use crate::idempotency;
+use crate::openapi::{Amount, CurrencyCode, EntityId, IdempotencyParam, IfNoneMatchParam, Problem, Time};
 use crate::orders::status_name;
 use crate::router::{PathText, QueryOf, ReadQuery};
 use crate::session::Caller;
@@ -37,24 +41,32 @@ const ASK_AGAIN_S: u64 = 2;
 /// The original's words.
 const BAD_VALUE: &str = "Invalid value";
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = NewPayment)]
 struct PayBody<'a> {
     #[serde(borrow)]
+    #[schema(value_type = String)]
     token: Raw<'a>,
     #[serde(borrow, rename = "orderId")]
+    #[schema(value_type = EntityId)]
     order_id: Raw<'a>,
 }
 
 /// A payment on the wire. The token is never shown.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Payment)]
 #[serde(rename_all = "camelCase")]
 struct PaymentView<'a> {
+    #[schema(value_type = EntityId)]
     id: PaymentId,
+    #[schema(value_type = EntityId)]
     order_id: OrderId,
     status: &'static str,
     order_status: &'static str,
+    #[schema(value_type = Amount)]
     amount: Box<RawValue>,
     amount_minor: u64,
+    #[schema(value_type = CurrencyCode)]
     currency: Currency,
     attempt: u32,
     version: u64,
@@ -62,6 +74,7 @@ struct PaymentView<'a> {
     intent_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     failure: Option<&'a str>,
+    #[schema(value_type = Time)]
     created_at: Rfc3339,
 }
 
@@ -115,7 +128,21 @@ fn decision(payment: &Payment, order: &Order) -> Decision {
     }
 }
 
+pub fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(pay)).routes(routes!(show))
+}
+
 /// `POST /api/payments` `{token, orderId}`: 201 when the order is complete, 402 when declined, 202 when it takes longer.
+#[utoipa::path(
+    post, path = "/api/payments", tag = "payments", security(("session" = [])), params(IdempotencyParam),
+    request_body = PayBody,
+    responses(
+        (status = 201, description = "The order is complete", body = PaymentView),
+        (status = 202, description = "The bank has not answered yet: ask again at Location", body = PaymentView),
+        (status = 402, description = "Declined", body = Problem),
+        (status = 409, description = "The order ran out while the bank was asked", body = Problem),
+    )
+)]
 pub async fn pay(
     State(app): State<App>,
     caller: Caller,
@@ -225,6 +252,11 @@ fn payment_and_order(state: &crate::app::Ledger, id: PaymentId) -> Result<Found,
 }
 
 /// `GET /api/payments/:id`: the caller's own.
+#[utoipa::path(
+    get, path = "/api/payments/{id}", tag = "payments", security(("session" = [])),
+    params(ReadQuery, IfNoneMatchParam),
+    responses((status = 200, description = "Done", body = PaymentView), (status = 304, description = "Not changed"))
+)]
 pub async fn show(
     State(app): State<App>,
     caller: Caller,

@@ -3,40 +3,36 @@
 use axum::Router;
 use axum::extract::{FromRequestParts, Path, Query};
 use axum::middleware::from_fn_with_state;
-use axum::routing::{get, post, put};
 use http::request::Parts;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::convert::Infallible;
+use utoipa::IntoParams;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::error::Fault;
-use crate::{cluster, health, history, middleware, orders, payments, tickets, users};
+use crate::{cluster, health, middleware, openapi, orders, payments, tickets, users};
 
-/// All routes. Free of sockets: put it on a listener, or call it as a service.
+/// All routes, each with its description.
+pub fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .merge(users::routes())
+        .merge(tickets::routes())
+        .merge(orders::routes())
+        .merge(payments::routes())
+        .routes(routes!(cluster::status))
+        .routes(routes!(health::live))
+        .routes(routes!(health::ready))
+        .routes(routes!(health::version))
+        .routes(routes!(openapi::show))
+}
+
+/// All routes, ready to serve. Free of sockets: put it on a listener, or call it as a service.
 pub fn router(app: App) -> Router {
-    Router::new()
-        .route("/api/users/signup", post(users::sign_up))
-        .route("/api/users/signin", post(users::sign_in))
-        .route("/api/users/signout", post(users::sign_out))
-        .route("/api/users/refresh", post(users::refresh))
-        .route("/api/users/currentuser", get(users::current_user))
-        .route("/.well-known/jwks.json", get(users::jwks))
-        .route("/api/tickets", get(tickets::list).post(tickets::create))
-        .route("/api/tickets/bulk", post(tickets::create_many))
-        .route("/api/tickets/{id}", get(tickets::show).put(tickets::edit).delete(tickets::withdraw))
-        .route("/api/tickets/{id}/next-price", put(tickets::schedule_price))
-        .route("/api/tickets/{id}/history", get(history::of_ticket))
-        .route("/api/orders", get(orders::list).post(orders::place))
-        .route("/api/orders/{id}", get(orders::show).delete(orders::cancel))
-        .route("/api/orders/{id}/extend", post(orders::extend))
-        .route("/api/orders/{id}/history", get(history::of_order))
-        .route("/api/payments", post(payments::pay))
-        .route("/api/payments/{id}", get(payments::show))
-        .route("/api/cluster", get(cluster::status))
-        .route("/livez", get(health::live))
-        .route("/readyz", get(health::ready))
-        .route("/version", get(health::version))
+    let (router, _) = routes().split_for_parts();
+    router
         .fallback(no_route)
         .method_not_allowed_fallback(no_route)
         .layer(from_fn_with_state(app.clone(), middleware::outermost))
@@ -73,7 +69,8 @@ impl<T: DeserializeOwned> FromRequestParts<App> for QueryOf<T> {
 }
 
 /// How fresh a read of one entity is to be.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct ReadQuery {
     pub consistency: Option<String>,
     #[serde(rename = "min-index")]
@@ -81,7 +78,8 @@ pub struct ReadQuery {
 }
 
 /// Which page of a list, and how fresh.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct PageQuery {
     pub limit: Option<String>,
     pub cursor: Option<String>,

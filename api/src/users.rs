@@ -11,12 +11,16 @@ use holdfast_ledger::query;
 use holdfast_raft::node::Consistency;
 use http::{HeaderMap, StatusCode, header};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::app::{App, Done, Refused};
 use crate::body::JsonBody;
 use crate::error::Fault;
 use crate::fields::{self, Complaints, Raw};
 use crate::headers::json;
+use crate::openapi::{EntityId, Problem};
 use crate::session::{self, Identity};
 use crate::token::base64url_encode;
 
@@ -28,21 +32,39 @@ const BAD_EMAIL: &str = "Email must be valid";
 /// The original's words; up to [`PASSWORD_CHARACTERS_MAX`] are accepted all the same.
 const BAD_PASSWORD: &str = "Password must be between 4 and 20 characters";
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 struct Credentials<'a> {
     #[serde(borrow)]
+    #[schema(value_type = String)]
     email: Raw<'a>,
     #[serde(borrow)]
+    #[schema(value_type = String)]
     password: Raw<'a>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Account)]
 struct UserView<'a> {
     email: &'a str,
+    #[schema(value_type = EntityId)]
     id: UserId,
 }
 
-/// `POST /api/users/signup`
+pub fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(sign_up))
+        .routes(routes!(sign_in))
+        .routes(routes!(sign_out))
+        .routes(routes!(refresh))
+        .routes(routes!(current_user))
+        .routes(routes!(jwks))
+}
+
+/// `POST /api/users/signup`: an account and its first session.
+#[utoipa::path(
+    post, path = "/api/users/signup", tag = "users", request_body = Credentials,
+    responses((status = 201, description = "Created", body = UserView))
+)]
 pub async fn sign_up(State(app): State<App>, body: JsonBody) -> Result<Response, Fault> {
     let (email, password) = {
         let credentials: Credentials = body.parse()?;
@@ -66,6 +88,13 @@ pub async fn sign_up(State(app): State<App>, body: JsonBody) -> Result<Response,
 }
 
 /// `POST /api/users/signin`: one answer, after the same work, for an unknown address and a wrong password.
+#[utoipa::path(
+    post, path = "/api/users/signin", tag = "users", request_body = Credentials,
+    responses(
+        (status = 200, description = "Done", body = UserView),
+        (status = 403, description = "The account is banned", body = Problem),
+    )
+)]
 pub async fn sign_in(State(app): State<App>, body: JsonBody) -> Result<Response, Fault> {
     let (email, password) = {
         let credentials: Credentials = body.parse()?;
@@ -90,19 +119,28 @@ pub async fn sign_in(State(app): State<App>, body: JsonBody) -> Result<Response,
     }
 }
 
+#[derive(Serialize, ToSchema)]
+struct Refreshed {
+    #[serde(rename = "expiresInSeconds")]
+    expires_in_s: u64,
+}
+
 /// `POST /api/users/refresh`: a fresh token for a session that still holds, also when the old token has expired.
+#[utoipa::path(
+    post, path = "/api/users/refresh", tag = "users", security(("session" = [])),
+    responses((status = 200, description = "Done", body = Refreshed))
+)]
 pub async fn refresh(State(app): State<App>, headers: HeaderMap) -> Result<Response, Fault> {
     let token = session::refreshable(&app, &headers).await?.ok_or_else(Fault::not_signed_in)?;
-    #[derive(Serialize)]
-    struct Refreshed {
-        #[serde(rename = "expiresInSeconds")]
-        expires_in_s: u64,
-    }
     let body = axum::Json(Refreshed { expires_in_s: app.settings.token_ttl_s });
     Ok(([(header::SET_COOKIE, session::cookie(&app, token.signed_in))], body).into_response())
 }
 
 /// `POST /api/users/signout`: always takes the cookie away; 503 where the session itself could not be ended.
+#[utoipa::path(
+    post, path = "/api/users/signout", tag = "users",
+    responses((status = 200, description = "The cookie is taken away"))
+)]
 pub async fn sign_out(State(app): State<App>, identity: Identity) -> Result<Response, Fault> {
     if let Some(caller) = identity.caller() {
         let command = Command::SignOut { session: caller.signed_in.session };
@@ -113,19 +151,29 @@ pub async fn sign_out(State(app): State<App>, identity: Identity) -> Result<Resp
     Ok((cookie, axum::Json(serde_json::Map::new())).into_response())
 }
 
-/// `GET /api/users/currentuser`
+#[derive(Serialize, ToSchema)]
+#[schema(as = CurrentAccount)]
+struct Current<'a> {
+    #[schema(value_type = EntityId)]
+    id: UserId,
+    email: &'a str,
+    /// When the token was issued, in seconds since the Unix epoch.
+    iat: u64,
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = CurrentUser)]
+struct Body<'a> {
+    #[serde(rename = "currentUser")]
+    current_user: Option<Current<'a>>,
+}
+
+/// `GET /api/users/currentuser`: who is asking.
+#[utoipa::path(
+    get, path = "/api/users/currentuser", tag = "users",
+    responses((status = 200, description = "Who is signed in, or null", body = Body))
+)]
 pub async fn current_user(State(app): State<App>, identity: Identity) -> Result<Response, Fault> {
-    #[derive(Serialize)]
-    struct Current<'a> {
-        id: UserId,
-        email: &'a str,
-        iat: u64,
-    }
-    #[derive(Serialize)]
-    struct Body<'a> {
-        #[serde(rename = "currentUser")]
-        current_user: Option<Current<'a>>,
-    }
     let caller = match &identity {
         Identity::SignedIn(caller) => Some(caller),
         Identity::Anonymous => None,
@@ -142,21 +190,28 @@ pub async fn current_user(State(app): State<App>, identity: Identity) -> Result<
     Ok(json(StatusCode::OK, &Body { current_user }, seen.index))
 }
 
+/// A public key (RFC 7517).
+#[derive(Serialize, ToSchema)]
+struct Key {
+    kty: &'static str,
+    crv: &'static str,
+    alg: &'static str,
+    r#use: &'static str,
+    kid: String,
+    x: String,
+}
+
+#[derive(Serialize, ToSchema)]
+struct Keys {
+    keys: Vec<Key>,
+}
+
 /// `GET /.well-known/jwks.json`: the public keys of all nodes (RFC 7517, RFC 8037).
+#[utoipa::path(
+    get, path = "/.well-known/jwks.json", tag = "users",
+    responses((status = 200, description = "The public keys of all nodes", body = Keys))
+)]
 pub async fn jwks(State(app): State<App>) -> Result<Response, Fault> {
-    #[derive(Serialize)]
-    struct Key {
-        kty: &'static str,
-        crv: &'static str,
-        alg: &'static str,
-        r#use: &'static str,
-        kid: String,
-        x: String,
-    }
-    #[derive(Serialize)]
-    struct Keys {
-        keys: Vec<Key>,
-    }
     let seen = app.read(Consistency::Linearizable, query::node_keys).await?;
     let keys = seen.value.into_iter().map(|(kid, key)| Key {
         kty: "OKP",

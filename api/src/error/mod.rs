@@ -15,6 +15,7 @@ use serde_json::value::{RawValue, to_raw_value};
 mod refusals;
 
 pub use refusals::{complaint, payment_refused, refused};
+use utoipa::ToSchema;
 
 /// Seconds after which a request that found no leader may be sent again.
 const RETRY_UNAVAILABLE_S: u64 = 1;
@@ -24,7 +25,7 @@ const NOT_AUTHORIZED: &str = "Not authorized";
 const NOT_FOUND: &str = "Not Found";
 
 /// One thing that is wrong with a request.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Complaint {
     pub message: Cow<'static, str>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -5,8 +5,10 @@ use holdfast_ledger::entities::TicketDetails;
 use holdfast_ledger::limits::{EXTERNAL_ID_BYTES_MAX, TEXT_BYTES_MAX, TITLE_BYTES_MAX};
 use holdfast_ledger::money::{Currency, Decimal, MoneyError, PRICE_MINOR_MAX};
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use crate::fields::{self, Complaints, Raw};
+use crate::openapi::{Amount, CurrencyCode, Time};
 
 const BAD_TITLE: &str = "Title is required";
 /// The original's words, which differ between creating and editing.
@@ -14,30 +16,42 @@ pub const BAD_PRICE: &str = "Price must be greater than 0";
 pub const BAD_PRICE_EDIT: &str = "Price must be provided and must be greater than 0";
 
 /// A ticket as it is sent.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, ToSchema)]
+#[schema(as = NewTicket)]
 #[serde(rename_all = "camelCase")]
 pub struct TicketBody<'a> {
     #[serde(borrow)]
+    #[schema(value_type = String)]
     title: Raw<'a>,
     #[serde(borrow)]
+    #[schema(value_type = Amount)]
     pub price: Raw<'a>,
     #[serde(borrow)]
+    #[schema(value_type = Option<CurrencyCode>)]
     currency: Raw<'a>,
     #[serde(borrow)]
+    #[schema(value_type = Option<String>)]
     external_id: Raw<'a>,
     #[serde(borrow)]
+    #[schema(value_type = Option<String>)]
     event_name: Raw<'a>,
     #[serde(borrow)]
+    #[schema(value_type = Option<String>)]
     venue: Raw<'a>,
     #[serde(borrow)]
+    #[schema(value_type = Option<String>)]
     section: Raw<'a>,
     #[serde(borrow)]
+    #[schema(value_type = Option<String>)]
     row: Raw<'a>,
     #[serde(borrow)]
+    #[schema(value_type = Option<String>)]
     seat: Raw<'a>,
     #[serde(borrow)]
+    #[schema(value_type = Option<Time>)]
     starts_at: Raw<'a>,
     #[serde(borrow)]
+    #[schema(value_type = Option<Time>)]
     sale_ends_at: Raw<'a>,
 }
 

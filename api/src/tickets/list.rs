@@ -6,6 +6,7 @@ use holdfast_ledger::money::{Currency, Decimal};
 use holdfast_ledger::query::{self, TicketFilter};
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
+use utoipa::IntoParams;
 
 use super::view::TicketView;
 use crate::app::App;
@@ -16,7 +17,8 @@ use crate::paging;
 use crate::router::QueryOf;
 use crate::session::Identity;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(rename_all = "camelCase")]
 pub struct ListQuery {
     limit: Option<String>,
@@ -61,6 +63,10 @@ impl ListQuery {
 }
 
 /// `GET /api/tickets`: what can be bought now, in pages. `seller=me` lists the caller's own, whatever their status.
+#[utoipa::path(
+    get, path = "/api/tickets", tag = "tickets", params(ListQuery),
+    responses((status = 200, description = "Done", body = Vec<TicketView>))
+)]
 pub async fn list(
     State(app): State<App>,
     identity: Identity,

@@ -14,20 +14,38 @@ use holdfast_ledger::query;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Serialize;
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use self::body::{BAD_PRICE, BAD_PRICE_EDIT, TicketBody};
-pub use self::list::list;
 use self::view::TicketView;
 use crate::app::{App, Done};
 use crate::body::{BULK_BODY_BYTES_MAX, JsonBody};
 use crate::error::{Complaint, Fault, complaint};
 use crate::fields::{Complaints, path_id};
 use crate::headers::{IDEMPOTENCY_REPLAYED, etag, freshness, if_match, json, not_modified};
+use crate::history;
 use crate::idempotency;
+use crate::openapi::{EntityId, IdempotencyParam, IfMatchParam, IfNoneMatchParam, NextPrice, Problem};
 use crate::router::{PathText, QueryOf, ReadQuery};
 use crate::session::Caller;
 
-/// `POST /api/tickets`
+pub fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(list::list, create))
+        .routes(routes!(create_many))
+        .routes(routes!(show, edit, withdraw))
+        .routes(routes!(schedule_price))
+        .routes(routes!(history::of_ticket))
+}
+
+/// `POST /api/tickets`: a ticket for sale.
+#[utoipa::path(
+    post, path = "/api/tickets", tag = "tickets", security(("session" = [])), params(IdempotencyParam),
+    request_body = TicketBody,
+    responses((status = 201, description = "Created", body = TicketView))
+)]
 pub async fn create(
     State(app): State<App>,
     caller: Caller,
@@ -42,14 +60,27 @@ pub async fn create(
 }
 
 /// One line of a bulk answer.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = BulkLine)]
 #[serde(untagged)]
 enum Line {
-    Created { id: TicketId, created: bool },
-    Refused { errors: Vec<Complaint> },
+    Created {
+        #[schema(value_type = EntityId)]
+        id: TicketId,
+        /// `false`: it was there already, under the same external id.
+        created: bool,
+    },
+    Refused {
+        errors: Vec<Complaint>,
+    },
 }
 
 /// `POST /api/tickets/bulk`: an array of tickets, each with its own result, in the same order.
+#[utoipa::path(
+    post, path = "/api/tickets/bulk", tag = "tickets", security(("session" = [])), params(IdempotencyParam),
+    request_body = Vec<TicketBody>,
+    responses((status = 200, description = "A result for each ticket, in the same order", body = Vec<Line>))
+)]
 pub async fn create_many(
     State(app): State<App>,
     caller: Caller,
@@ -84,7 +115,15 @@ fn new_ticket_of(row: &RawValue) -> Result<NewTicket, Complaints> {
         .new_ticket()
 }
 
-/// `PUT /api/tickets/:id`
+/// `PUT /api/tickets/:id`: another title or price; details are left as they are where none is given.
+#[utoipa::path(
+    put, path = "/api/tickets/{id}", tag = "tickets", security(("session" = [])),
+    params(IdempotencyParam, IfMatchParam), request_body = TicketBody,
+    responses(
+        (status = 200, description = "Done", body = TicketView),
+        (status = 412, description = "Changed meanwhile", body = Problem),
+    )
+)]
 pub async fn edit(
     State(app): State<App>,
     caller: Caller,
@@ -110,6 +149,11 @@ pub async fn edit(
 
 /// `PUT /api/tickets/:id/next-price` `{price}`: a price from the next release on, at once where nobody holds the ticket.
 /// `{"price": null}` takes it back.
+#[utoipa::path(
+    put, path = "/api/tickets/{id}/next-price", tag = "tickets", security(("session" = [])),
+    params(IdempotencyParam), request_body = NextPrice,
+    responses((status = 200, description = "Done", body = TicketView))
+)]
 pub async fn schedule_price(
     State(app): State<App>,
     caller: Caller,
@@ -131,6 +175,10 @@ pub async fn schedule_price(
 }
 
 /// `DELETE /api/tickets/:id`: off sale, at release where somebody holds it. Answers with the ticket.
+#[utoipa::path(
+    delete, path = "/api/tickets/{id}", tag = "tickets", security(("session" = [])), params(IdempotencyParam),
+    responses((status = 200, description = "Done", body = TicketView))
+)]
 pub async fn withdraw(
     State(app): State<App>,
     caller: Caller,
@@ -161,7 +209,11 @@ async fn ticket_answer(app: &App, status: StatusCode, id: TicketId, done: &Done)
     Ok(response)
 }
 
-/// `GET /api/tickets/:id`
+/// `GET /api/tickets/:id`: one ticket.
+#[utoipa::path(
+    get, path = "/api/tickets/{id}", tag = "tickets", params(ReadQuery, IfNoneMatchParam),
+    responses((status = 200, description = "Done", body = TicketView), (status = 304, description = "Not changed"))
+)]
 pub async fn show(
     State(app): State<App>,
     PathText(id): PathText,

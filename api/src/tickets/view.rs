@@ -5,25 +5,34 @@ use holdfast_ledger::id::{OrderId, TicketId, UserId};
 use holdfast_ledger::money::Currency;
 use serde::Serialize;
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 use crate::fields::price_json;
+use crate::openapi::{Amount, CurrencyCode, EntityId, Time};
 use crate::time::{Rfc3339, rfc3339};
 
 /// A ticket on the wire.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Ticket)]
 #[serde(rename_all = "camelCase")]
 pub struct TicketView<'a> {
+    #[schema(value_type = EntityId)]
     id: TicketId,
     title: &'a str,
+    #[schema(value_type = Amount)]
     price: Box<RawValue>,
+    #[schema(value_type = EntityId)]
     user_id: UserId,
     version: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<EntityId>)]
     order_id: Option<OrderId>,
     status: &'static str,
+    #[schema(value_type = CurrencyCode)]
     currency: Currency,
     price_version: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Amount>)]
     next_price: Option<Box<RawValue>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     external_id: Option<&'a str>,
@@ -38,9 +47,12 @@ pub struct TicketView<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     seat: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Time>)]
     starts_at: Option<Rfc3339>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Time>)]
     sale_ends_at: Option<Rfc3339>,
+    #[schema(value_type = Time)]
     created_at: Rfc3339,
 }
 

@@ -6,6 +6,7 @@ mod client;
 mod connections;
 mod conventions;
 mod defects;
+mod openapi;
 mod orders;
 mod payments;
 mod server;
