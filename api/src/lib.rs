@@ -36,7 +36,6 @@ pub mod server;
 mod session;
 mod signing_key;
 mod tickets;
-mod time;
 mod token;
 mod users;
 
@@ -48,3 +47,6 @@ pub use password::PasswordCost;
 pub use payment_worker::run as run_payments;
 pub use router::router;
 pub use signing_key::SigningKey;
+
+// Times look the same in answers and in events.
+use holdfast_events::wire::time;

@@ -1,1 +1,5 @@
+//! Tests of the events: what is told, and to whom.
+
 #![cfg(not(madsim))]
+
+mod wire;

@@ -10,7 +10,7 @@ const DAY_MS: u64 = 86_400_000;
 pub struct Rfc3339([u8; 24]);
 
 impl Rfc3339 {
-    fn as_str(&self) -> &str {
+    pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).expect("digits and separators are ASCII")
     }
 }
