@@ -1,3 +1,7 @@
 //! Committed changes, out to everybody who follows the ledger: the relay, the broker, and the library of those who listen.
 
+pub mod broker;
+pub mod memory;
+#[cfg(not(madsim))]
+pub mod nats;
 pub mod wire;
