@@ -4,4 +4,6 @@ pub mod broker;
 pub mod memory;
 #[cfg(not(madsim))]
 pub mod nats;
+pub mod outbox;
+pub mod relay;
 pub mod wire;

@@ -1,0 +1,255 @@
+//! One session of the relay: look at the stream's end on a fresh connection, then publish from there until something fails.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::{FuturesOrdered, StreamExt};
+use holdfast_ledger::event::Event;
+use holdfast_raft::node::Unavailable;
+use tokio::time::{Instant, sleep_until};
+
+use super::{Ended, Relay};
+use crate::broker::{
+    Acknowledged, BrokerError, Connection, Message, Stored, StreamSettings, ledger_stream, newest_lineage,
+};
+use crate::outbox::{Figures, Outbox};
+use crate::wire;
+
+/// Rows read at once.
+const PAGE_ROWS: usize = 100;
+/// By which the broker knows a repeated publish.
+const MESSAGE_ID: &str = "Nats-Msg-Id";
+
+/// A stream whose end has been looked at.
+struct Opened {
+    connection: Arc<dyn Connection>,
+    stream: String,
+    lineage: u16,
+    cluster: String,
+    last: u64,
+}
+
+/// What is on its way.
+struct Window {
+    acks: FuturesOrdered<Acknowledged>,
+    /// The last event that was sent …
+    sent: u64,
+    /// … and the last that the stream has.
+    confirmed: u64,
+    /// When the oldest acknowledgement must have come.
+    due: Instant,
+}
+
+/// How far the ledger knows what the stream has.
+struct Mirror {
+    told: u64,
+    told_at: Instant,
+    telling: Option<BoxFuture<'static, Result<(), Unavailable>>>,
+}
+
+/// What one look at everything brought.
+enum Step {
+    Acknowledged(u64),
+    Applied,
+    Mirrored,
+    Look,
+}
+
+impl<O: Outbox> Relay<O> {
+    /// Ends only with a reason. `backoff` begins anew once something was published.
+    pub(super) async fn session(&self, backoff: &mut Duration) -> Result<Infallible, Ended> {
+        self.board.opens();
+        let opening = tokio::time::timeout(self.settings.ack_timeout * 2, self.open()).await;
+        let away = || BrokerError::Away("no answer in time".into());
+        let opened = opening.map_err(|_| Ended::Broker(away()))??;
+        self.board.relays(&opened.stream, opened.last);
+        *backoff = self.settings.backoff_min;
+        self.pump(opened).await
+    }
+
+    /// Connects, makes the stream if need be, and sees that it ends with the row that it should.
+    async fn open(&self) -> Result<Opened, Ended> {
+        let connection = self.broker.connect().await?;
+        // After this read: what the stream has beyond it was not emitted by this ledger.
+        let figures = self.outbox.figures().await?;
+        self.board.read(&figures);
+        let Figures { lineage, last: emitted, first: kept, .. } = figures;
+        if let Some(newer) = newest_lineage(&*connection).await?.filter(|newest| *newest > lineage) {
+            return Err(Ended::Stopped(format!(
+                "the broker holds events of lineage {newer} and this ledger is of lineage {lineage}: an older ledger must not publish beside it"
+            )));
+        }
+        let first = self.first_of_lineage(&figures).await?;
+        let state = connection.ensure(&StreamSettings::ledger(lineage, first)).await?;
+        let (stream, cluster) = (ledger_stream(lineage), self.outbox.cluster());
+        if state.last > emitted {
+            return Err(Ended::Stopped(format!(
+                "{stream} ends with event {} and the ledger has emitted {emitted}: the stream is another ledger's, or this ledger has lost its end",
+                state.last
+            )));
+        }
+        if state.last + 1 < first {
+            return Err(Ended::Stopped(format!(
+                "{stream} ends with event {} and events before {first} are not kept any more: remove the stream, it is made anew from {first}",
+                state.last
+            )));
+        }
+        let opened = Opened { connection, stream, lineage, cluster, last: state.last };
+        if state.last >= first && state.last >= kept {
+            self.check_end(&opened).await?;
+        }
+        Ok(opened)
+    }
+
+    /// The number of the first event that is both kept and of the present lineage; one past the last where none is.
+    async fn first_of_lineage(&self, figures: &Figures) -> Result<u64, Ended> {
+        let (mut low, mut high) = (figures.first, figures.last + 1);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match self.row(middle).await? {
+                Some(event) if event.lineage < figures.lineage => low = middle + 1,
+                // A row that has gone meanwhile was followed by younger ones only.
+                None => low = middle + 1,
+                Some(_) => high = middle,
+            }
+        }
+        Ok(low)
+    }
+
+    async fn row(&self, seq: u64) -> Result<Option<Event>, Ended> {
+        let rows = self.outbox.rows(seq - 1, 1).await?;
+        Ok(rows.events.into_iter().next().filter(|event| event.seq == seq))
+    }
+
+    /// Message L must be row L. One that has aged out of the stream cannot be compared.
+    async fn check_end(&self, opened: &Opened) -> Result<(), Ended> {
+        let Some(row) = self.row(opened.last).await? else { return Ok(()) };
+        let Some(stored) = opened.connection.message(&opened.stream, opened.last).await? else { return Ok(()) };
+        match difference(&row, &opened.cluster, &stored) {
+            None => Ok(()),
+            Some(what) => Err(Ended::Stopped(format!(
+                "message {} of {} is not event {} of this ledger ({what}): the stream is another ledger's",
+                opened.last, opened.stream, opened.last
+            ))),
+        }
+    }
+
+    async fn pump(&self, opened: Opened) -> Result<Infallible, Ended> {
+        let mut window =
+            Window { acks: FuturesOrdered::new(), sent: opened.last, confirmed: opened.last, due: Instant::now() };
+        let mut mirror = Mirror { told: 0, told_at: Instant::now(), telling: None };
+        let mut queue = VecDeque::new();
+        let (mut index, mut more) = (0, true);
+        loop {
+            if more && queue.is_empty() {
+                let rows = self.outbox.rows(window.sent, PAGE_ROWS).await?;
+                self.board.read(&rows.figures);
+                mirror.told = mirror.told.max(rows.figures.acked);
+                (index, more) = (rows.index, rows.figures.last > window.sent + rows.events.len() as u64);
+                queue.extend(rows.events);
+            }
+            self.send(&opened, &mut window, &mut queue).await?;
+            self.tell(&mut mirror, window.confirmed);
+            match self.next(&mut window, &mut mirror, queue.is_empty() && !more, index).await? {
+                Step::Acknowledged(seq) => {
+                    window.confirmed = seq;
+                    window.due = Instant::now() + self.settings.ack_timeout;
+                    self.board.confirmed(seq);
+                    metrics::counter!("holdfast_events_published_total").increment(1);
+                }
+                Step::Applied => more = true,
+                Step::Mirrored => mirror.telling = None,
+                Step::Look if !self.outbox.leads() => return Err(Ended::NotLeading),
+                Step::Look => {}
+            }
+        }
+    }
+
+    /// Sends what the window has room for, each with the demand that the stream ends right before it.
+    async fn send(&self, opened: &Opened, window: &mut Window, queue: &mut VecDeque<Event>) -> Result<(), Ended> {
+        while window.acks.len() < self.settings.window_max {
+            let Some(event) = queue.pop_front() else { break };
+            if event.seq != window.sent + 1 || event.lineage != opened.lineage {
+                return Err(Ended::MovedOn);
+            }
+            if window.acks.is_empty() {
+                window.due = Instant::now() + self.settings.ack_timeout;
+            }
+            let message = encoded(&event, &opened.cluster);
+            window.acks.push_back(opened.connection.publish(&opened.stream, message, Some(window.sent)).await?);
+            window.sent = event.seq;
+        }
+        Ok(())
+    }
+
+    /// Begins to tell the ledger how far the stream has come, when enough has come together.
+    fn tell(&self, mirror: &mut Mirror, confirmed: u64) {
+        let news = confirmed.saturating_sub(mirror.told);
+        let is_time = news >= self.settings.mirror_events || mirror.told_at.elapsed() >= self.settings.mirror_interval;
+        if news == 0 || !is_time || mirror.telling.is_some() {
+            return;
+        }
+        let outbox = self.outbox.clone();
+        let telling = async move { outbox.acknowledge(confirmed).await }.boxed();
+        mirror.telling = Some(telling);
+        mirror.told_at = Instant::now();
+    }
+
+    async fn next(&self, window: &mut Window, mirror: &mut Mirror, idle: bool, index: u64) -> Result<Step, Ended> {
+        let expected = window.confirmed + 1;
+        let waiting = !window.acks.is_empty();
+        let telling = mirror.telling.is_some();
+        let told = async {
+            match &mut mirror.telling {
+                Some(telling) => telling.await,
+                None => std::future::pending().await,
+            }
+        };
+        let look = Instant::now() + self.settings.leader_look;
+        let step = tokio::select! {
+            biased;
+            Some(acknowledged) = window.acks.next(), if waiting => {
+                let seq = acknowledged?;
+                if seq != expected {
+                    let what = format!("event {expected} was stored as message {seq}");
+                    return Err(Ended::Broker(BrokerError::WrongLast(what)));
+                }
+                Step::Acknowledged(seq)
+            }
+            // What the ledger was not told is told again with what comes next.
+            _ = told, if telling => Step::Mirrored,
+            () = sleep_until(window.due), if waiting => {
+                return Err(Ended::Broker(BrokerError::Away("no acknowledgement in time".into())));
+            }
+            () = self.outbox.applied_beyond(index), if idle => Step::Applied,
+            () = sleep_until(look) => Step::Look,
+        };
+        Ok(step)
+    }
+}
+
+/// The message that an event is, with the id by which a broker knows a repeated one.
+fn encoded(event: &Event, cluster: &str) -> Message {
+    let mut message: Message = wire::publish(event, cluster).into();
+    let id = message.header(wire::header::CE_ID).expect("the wire format has ids").to_string();
+    message.headers.push((MESSAGE_ID.into(), id));
+    message
+}
+
+/// In what a stored message is not the event that it should be; `None` if it is.
+pub(crate) fn difference(event: &Event, cluster: &str, stored: &Stored) -> Option<String> {
+    let wanted = wire::publish(event, cluster);
+    let id = |name| stored.message.header(name).unwrap_or_default();
+    let wanted_id = wanted.headers.iter().find(|(name, _)| *name == wire::header::CE_ID).map(|(_, id)| id.as_str());
+    if wanted_id != Some(id(wire::header::CE_ID)) {
+        return Some(format!("its id is {:?}", id(wire::header::CE_ID)));
+    }
+    if wanted.subject != stored.message.subject {
+        return Some(format!("its subject is {}", stored.message.subject));
+    }
+    (wanted.body != stored.message.body).then(|| "its body is another one".into())
+}
