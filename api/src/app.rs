@@ -16,6 +16,7 @@ use crate::clock::{self, LedgerClock, WallClock};
 use crate::error::{Fault, refused};
 use crate::headers::MIN_INDEX_WAIT;
 use crate::limits::{Limiter, RateLimits};
+use crate::live::Slots;
 use crate::password::{PasswordCost, Passwords};
 use crate::provider::PaymentProvider;
 use crate::signing_key::SigningKey;
@@ -72,6 +73,7 @@ pub struct Shared {
     pub limiter: Limiter,
     pub provider: Arc<dyn PaymentProvider>,
     pub ledger_clock: LedgerClock,
+    pub streams: Slots,
     request_prefix: u32,
     requests: AtomicU64,
 }
@@ -128,6 +130,7 @@ impl App {
             limiter: Limiter::new(settings.rate_limits.clone()),
             provider,
             ledger_clock: LedgerClock::new(),
+            streams: Slots::default(),
             settings,
             request_prefix: rand::random(),
             requests: AtomicU64::new(0),

@@ -21,6 +21,7 @@ mod health;
 mod history;
 mod idempotency;
 mod limits;
+mod live;
 mod middleware;
 mod openapi;
 mod orders;
@@ -34,6 +35,7 @@ pub mod sandbox;
 #[cfg(not(madsim))]
 pub mod server;
 mod session;
+mod signed_ticket;
 mod signing_key;
 mod tickets;
 mod token;

@@ -21,6 +21,13 @@ const SLOTS: usize = 1 << 16;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Peer(pub IpAddr);
 
+impl Peer {
+    /// The part of the address that one customer of a provider has to himself.
+    pub fn network(&self) -> [u8; 8] {
+        network(self.0)
+    }
+}
+
 /// So many requests in so many seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Quota {

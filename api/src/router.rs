@@ -13,7 +13,7 @@ use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::error::Fault;
-use crate::{cluster, health, middleware, openapi, orders, payments, tickets, users};
+use crate::{cluster, health, live, middleware, openapi, orders, payments, signed_ticket, tickets, users};
 
 /// All routes, each with its description.
 pub fn routes() -> OpenApiRouter<App> {
@@ -21,6 +21,8 @@ pub fn routes() -> OpenApiRouter<App> {
         .merge(users::routes())
         .merge(tickets::routes())
         .merge(orders::routes())
+        .merge(live::routes())
+        .merge(signed_ticket::routes())
         .merge(payments::routes())
         .routes(routes!(cluster::status))
         .routes(routes!(health::live))

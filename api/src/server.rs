@@ -2,7 +2,7 @@
 //!
 //! A connection has a bounded time to send the head of its first and of each further request, which bounds slow and idle
 //! clients alike. There is a bounded number of them; beyond it the listener waits, leaving new ones in the kernel's queue.
-//! Stopping lets requests that run finish, for a while.
+//! Stopping lets requests that run finish, for a while; answers that would never end are told ([`Stopping`]).
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -19,11 +19,12 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tower::ServiceExt;
 use tracing::{debug, warn};
 
 use crate::limits::Peer;
+use crate::live::Stopping;
 
 /// The head of a request and what is buffered with it, in bytes.
 const HEAD_BYTES_MAX: usize = 32 << 10;
@@ -61,6 +62,7 @@ pub async fn serve_within(
 ) -> io::Result<()> {
     let graceful = GracefulShutdown::new();
     let slots = Arc::new(Semaphore::new(limits.connections_max));
+    let (stopping, stopping_seen) = watch::channel(false);
     tokio::pin!(stop);
     loop {
         let accept = async {
@@ -74,7 +76,8 @@ pub async fn serve_within(
         };
         match accepted {
             Ok((stream, peer)) => {
-                let connection = graceful.watch(connection(limits, stream, peer, router.clone()));
+                let connection =
+                    graceful.watch(connection(limits, stream, peer, Stopping(stopping_seen.clone()), router.clone()));
                 tokio::spawn(async move {
                     if let Err(error) = connection.await {
                         debug!(%peer, %error, "a connection ended early");
@@ -89,6 +92,7 @@ pub async fn serve_within(
         }
     }
     drop(listener);
+    stopping.send_replace(true);
     if tokio::time::timeout(limits.stop_wait, graceful.shutdown()).await.is_err() {
         warn!("requests were still running when the server stopped");
     }
@@ -100,6 +104,7 @@ fn connection(
     limits: Limits,
     stream: TcpStream,
     peer: SocketAddr,
+    stopping: Stopping,
     router: Router,
 ) -> http1::Connection<TokioIo<TcpStream>, impl hyper::service::HttpService<Incoming, ResBody = Body, Future: Send>> {
     // Answers are small and written whole: waiting to fill a segment would only delay them.
@@ -109,6 +114,7 @@ fn connection(
     let service = service_fn(move |request: http::Request<Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(Peer(peer.ip()));
+        request.extensions_mut().insert(stopping.clone());
         let answered = router.clone().oneshot(request);
         async move { Ok::<_, Infallible>(answered.await.unwrap_or_else(|never| match never {})) }
     });

@@ -138,7 +138,8 @@ async fn key_of(app: &App, token: &str) -> Result<Option<Vec<u8>>, Fault> {
     }
 }
 
-async fn holds(app: &App, signed_in: SignedIn) -> Result<bool, Fault> {
+/// Whether a session is still good, as far as this node knows.
+pub async fn holds(app: &App, signed_in: SignedIn) -> Result<bool, Fault> {
     match app.node.read(Consistency::Stale, |state| standing(state, signed_in)).await? {
         Standing::Holds => return Ok(true),
         Standing::Over => return Ok(false),

@@ -275,6 +275,11 @@ pub fn events<S: Read>(state: &State<S>, after_seq: u64, limit: usize) -> Result
     Ok(Events { first_kept: state.meta().outbox_first, last: state.meta().event_seq, events: events? })
 }
 
+/// The change that gave an entity this version, if it is still kept.
+pub fn change<S: Read>(state: &State<S>, entity: Id, version: u64) -> Result<Option<Change>, StoreError> {
+    state.row(Table::History, &keys::change(entity, version))
+}
+
 /// An ordered index, or the part of one that begins with `prefix`.
 struct List<'a> {
     table: Table,

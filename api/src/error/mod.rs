@@ -124,6 +124,11 @@ impl Fault {
         Fault::one(StatusCode::FORBIDDEN, code, message)
     }
 
+    /// 409: what is asked for does not go with what there is.
+    pub fn conflict(code: &'static str, message: &'static str) -> Fault {
+        Fault::one(StatusCode::CONFLICT, code, message)
+    }
+
     pub fn unsupported_media_type() -> Fault {
         Fault::one(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,

@@ -19,7 +19,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use self::body::{BAD_PRICE, BAD_PRICE_EDIT, TicketBody};
-use self::view::TicketView;
+pub use self::view::TicketView;
 use crate::app::{App, Done};
 use crate::body::{BULK_BODY_BYTES_MAX, JsonBody};
 use crate::error::{Complaint, Fault, complaint};

@@ -151,6 +151,21 @@ impl Client {
         self.post("/api/payments", json!({"token": token, "orderId": order})).await
     }
 
+    /// Opens a stream of server-sent events, from after `last_event_id` on where there is one.
+    pub async fn follow(&self, path: &str, last_event_id: Option<&str>) -> Events {
+        let mut request = self.http.get(format!("{}{path}", self.url));
+        if let Some(cookie) = &self.cookie {
+            request = request.header("cookie", cookie);
+        }
+        if let Some(id) = last_event_id {
+            request = request.header("last-event-id", id);
+        }
+        let response = request.send().await.expect("the server answers");
+        assert_eq!(response.status(), 200, "{path}");
+        assert_eq!(response.headers()["content-type"], "text/event-stream");
+        Events { response, text: String::new() }
+    }
+
     /// Asks until the answer to `GET path` is as wanted.
     pub async fn until(&mut self, path: &str, wanted: impl Fn(&Answer) -> bool) -> Answer {
         let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
@@ -161,6 +176,50 @@ impl Client {
             }
             assert!(tokio::time::Instant::now() < deadline, "it never came to that: {answer:?}");
             tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+/// One server-sent event.
+#[derive(Debug)]
+pub struct Event {
+    pub id: Option<String>,
+    pub name: String,
+    pub data: Value,
+}
+
+/// A stream of server-sent events.
+pub struct Events {
+    response: reqwest::Response,
+    text: String,
+}
+
+impl Events {
+    /// The next event; `None` at the stream's end. Comments are passed over.
+    pub async fn next(&mut self) -> Option<Event> {
+        loop {
+            while let Some((block, rest)) = self.text.split_once("\n\n") {
+                let (block, rest) = (block.to_string(), rest.to_string());
+                self.text = rest;
+                let field = |name: &str| block.lines().find_map(|line| line.strip_prefix(name)).map(str::to_string);
+                if let Some(data) = field("data: ") {
+                    let data = serde_json::from_str(&data).expect("data is JSON");
+                    return Some(Event { id: field("id: "), name: field("event: ").expect("a name"), data });
+                }
+            }
+            let chunk = tokio::time::timeout(Duration::from_secs(30), self.response.chunk()).await;
+            let chunk = chunk.expect("something comes in time").expect("the stream is whole")?;
+            self.text.push_str(std::str::from_utf8(&chunk).expect("events are text"));
+        }
+    }
+
+    /// The next event that is as wanted.
+    pub async fn until(&mut self, wanted: impl Fn(&Event) -> bool) -> Event {
+        loop {
+            let event = self.next().await.expect("the stream goes on until then");
+            if wanted(&event) {
+                return event;
+            }
         }
     }
 }

@@ -14,6 +14,7 @@ use holdfast_raft::disk::Folder;
 use holdfast_raft::node::{Node, Options, Start};
 use holdfast_raft::transport::grpc::Grpc;
 use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
 
 /// What the servers run on: a test's own runtime ends with the test.
 fn runtime() -> &'static Runtime {
@@ -84,6 +85,20 @@ impl World {
     pub fn with(&self, settings: Settings) -> String {
         let app = app(&self.node, &self.sandbox, settings);
         on_runtime(serve(app))
+    }
+
+    /// Another server before the same node, which stops when told; and what resolves when it has.
+    pub fn stoppable(&self, settings: Settings) -> (String, oneshot::Sender<()>, tokio::task::JoinHandle<()>) {
+        let app = app(&self.node, &self.sandbox, settings);
+        let (stop, stopped) = oneshot::channel();
+        let (url, served) = on_runtime(async move {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let url = format!("http://{}", listener.local_addr().unwrap());
+            let stopped = async move { drop(stopped.await) };
+            let serve = holdfast_api::server::serve(listener, holdfast_api::router(app), stopped);
+            (url, tokio::spawn(async move { serve.await.unwrap() }))
+        });
+        (url, stop, served)
     }
 
     /// The application on the same node, for a server or worker of the test's own.

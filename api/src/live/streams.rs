@@ -1,0 +1,129 @@
+//! The streams of one ticket and of one order.
+
+use axum::extract::State;
+use axum::response::Response;
+use holdfast_ledger::id::{OrderId, TicketId};
+use holdfast_ledger::query;
+use holdfast_ledger::store::StoreError;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::availability::{__path_availability, availability};
+use super::frame::Frame;
+use super::{Reader, ResumeQuery, Watched, respond};
+use crate::app::{App, Ledger};
+use crate::error::Fault;
+use crate::fields::path_id;
+use crate::openapi::Problem;
+use crate::orders::{OrderView, owned};
+use crate::router::PathText;
+use crate::session::Caller;
+use crate::tickets::TicketView;
+
+pub fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(availability)).routes(routes!(of_ticket)).routes(routes!(of_order))
+}
+
+/// `GET /api/tickets/:id/events`: a ticket as it changes, as server-sent events. The data of a `ticket` event is what
+/// `GET /api/tickets/:id` answers; its id is a log index, at which a stream that broke off is resumed.
+#[utoipa::path(
+    get, path = "/api/tickets/{id}/events", tag = "tickets", params(ResumeQuery),
+    responses(
+        (status = 200, description = "Goes on until the reader leaves", body = String, content_type = "text/event-stream"),
+        (status = 503, description = "Too many streams, or not now", body = Problem),
+    )
+)]
+async fn of_ticket(State(app): State<App>, PathText(id): PathText, reader: Reader) -> Result<Response, Fault> {
+    let id: TicketId = path_id(&id, "id")?;
+    let find = |state: &Ledger| {
+        let Some(ticket) = query::ticket(state, id)? else { return Ok(None) };
+        Ok(Some(query::change(state, id.0, ticket.version)?.map(|change| (ticket.version, change.index))))
+    };
+    let seen = app.read(reader.freshness(), find).await?;
+    let last = seen.value.ok_or_else(|| Fault::not_found("ticket_not_found").log_index(seen.index))?;
+    let told = known_version(last, reader.resumes_at);
+    Ok(respond(app, reader, TicketWatched { id, told }))
+}
+
+/// `GET /api/orders/:orderId/events`: the caller's own order as it changes, as server-sent events. The data of an `order`
+/// event is what `GET /api/orders/:orderId` answers.
+#[utoipa::path(
+    get, path = "/api/orders/{id}/events", tag = "orders", security(("session" = [])), params(ResumeQuery),
+    responses(
+        (status = 200, description = "Goes on until the reader leaves", body = String, content_type = "text/event-stream"),
+        (status = 503, description = "Too many streams, or not now", body = Problem),
+    )
+)]
+async fn of_order(
+    State(app): State<App>,
+    caller: Caller,
+    PathText(id): PathText,
+    reader: Reader,
+) -> Result<Response, Fault> {
+    let id: OrderId = path_id(&id, "orderId")?;
+    let find = |state: &Ledger| {
+        let order = query::order(state, id)?;
+        let change = match &order {
+            Some(order) => query::change(state, id.0, order.version)?,
+            None => None,
+        };
+        Ok((order, change))
+    };
+    let seen = app.read(reader.freshness(), find).await?;
+    let (order, change) = seen.value;
+    let order = owned(order, &caller, seen.index)?;
+    let told = known_version(change.map(|change| (order.version, change.index)), reader.resumes_at);
+    Ok(respond(app, reader, OrderWatched { id, told }))
+}
+
+/// The version that a reader has seen already, who left off at `resumes_at`: the present one, if it is as old as that.
+fn known_version(last: Option<(u64, u64)>, resumes_at: Option<u64>) -> Option<u64> {
+    let (version, changed_at) = last?;
+    resumes_at.is_some_and(|index| changed_at <= index).then_some(version)
+}
+
+struct TicketWatched {
+    id: TicketId,
+    /// The version that was told last.
+    told: Option<u64>,
+}
+
+impl Watched for TicketWatched {
+    fn look(&mut self, _app: &App, state: &Ledger) -> Result<Vec<Frame>, StoreError> {
+        let Some(ticket) = query::ticket(state, self.id)? else { return Ok(Vec::new()) };
+        if self.told.replace(ticket.version) == Some(ticket.version) {
+            return Ok(Vec::new());
+        }
+        Ok(vec![Frame::new("ticket", Some(state.meta().index), &TicketView::new(self.id, &ticket))])
+    }
+}
+
+struct OrderWatched {
+    id: OrderId,
+    /// The version that was told last.
+    told: Option<u64>,
+}
+
+impl Watched for OrderWatched {
+    fn look(&mut self, app: &App, state: &Ledger) -> Result<Vec<Frame>, StoreError> {
+        let Some(order) = query::order(state, self.id)? else { return Ok(Vec::new()) };
+        if self.told.replace(order.version) == Some(order.version) {
+            return Ok(Vec::new());
+        }
+        let now_ms = app.ledger_clock.observe(state.meta().now_ms);
+        Ok(vec![Frame::new("order", Some(state.meta().index), &OrderView::new(self.id, &order, now_ms))])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reader_who_has_seen_the_last_change_is_not_told_it_again() {
+        assert_eq!(known_version(Some((3, 100)), Some(100)), Some(3));
+        assert_eq!(known_version(Some((3, 100)), Some(99)), None);
+        assert_eq!(known_version(Some((3, 100)), None), None);
+        assert_eq!(known_version(None, Some(500)), None, "a change that is no longer kept is told again");
+    }
+}
