@@ -124,6 +124,7 @@ fn reason_name(status: OrderStatus) -> Option<&'static str> {
         OrderStatus::Cancelled(CancelReason::PaymentFailed) => Some("payment_failed"),
         OrderStatus::Cancelled(CancelReason::Banned) => Some("banned"),
         OrderStatus::Cancelled(CancelReason::Withdrawn) => Some("withdrawn"),
+        OrderStatus::Cancelled(CancelReason::Operator) => Some("operator"),
         _ => None,
     }
 }

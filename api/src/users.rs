@@ -77,7 +77,7 @@ pub async fn sign_up(State(app): State<App>, body: JsonBody) -> Result<Response,
         complaints.settle(email.zip(password))?
     };
     let password_hash = app.passwords.hash(password).await?;
-    let command = Command::SignUp { email: email.clone(), password_hash };
+    let command = Command::SignUp { email: email.clone(), password_hash, agent: String::new() };
     match app.propose(Actor::Anonymous, None, command).await? {
         Ok(done) => signed_in(&app, StatusCode::CREATED, &email, &done),
         Err(Refused { refusal: Refusal::Invalid { field: Field::Email }, .. }) => {
@@ -110,7 +110,10 @@ pub async fn sign_in(State(app): State<App>, body: JsonBody) -> Result<Response,
     let Some((user, record, personal)) = account.filter(|_| matches) else {
         return Err(Fault::invalid_credentials());
     };
-    match app.propose(Actor::Anonymous, None, Command::SignIn { user, epoch: record.epoch }).await? {
+    match app
+        .propose(Actor::Anonymous, None, Command::SignIn { user, epoch: record.epoch, agent: String::new() })
+        .await?
+    {
         Ok(done) => signed_in(&app, StatusCode::OK, &personal.email, &done),
         Err(Refused { refusal: Refusal::Banned, .. }) => Err(Fault::forbidden("banned", "This account is banned")),
         // The password or the account has just changed: what was checked no longer counts.

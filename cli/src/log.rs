@@ -154,7 +154,10 @@ fn name(command: &Command) -> String {
 
 fn without_secrets(mut command: Command) -> Command {
     match &mut command {
-        Command::SignUp { password_hash, .. } => *password_hash = HIDDEN.into(),
+        Command::SignUp { password_hash, .. }
+        | Command::ChangePassword { password_hash }
+        | Command::ResetPassword { password_hash, .. } => *password_hash = HIDDEN.into(),
+        Command::PutWebhook { secret: Some(secret), .. } => *secret = HIDDEN.into(),
         Command::BeginPayment { token, .. } => *token = HIDDEN.into(),
         _ => {}
     }
@@ -170,8 +173,15 @@ mod tests {
     #[test]
     fn secrets_are_not_printed() {
         let commands = [
-            Command::SignUp { email: "a@b.example".into(), password_hash: "secret".into() },
+            Command::SignUp { email: "a@b.example".into(), password_hash: "secret".into(), agent: "".into() },
+            Command::ChangePassword { password_hash: "secret".into() },
             Command::BeginPayment { order: Default::default(), token: "secret".into() },
+            Command::PutWebhook {
+                webhook: None,
+                url: "https://a.example".into(),
+                secret: Some("secret".into()),
+                event_types: Vec::new(),
+            },
         ];
         for command in commands {
             let text = line(&Submitted { actor: Actor::Anonymous, idempotency: None, command });

@@ -7,7 +7,7 @@
 use crate::entities::{Change, Holding, Order, OrderStatus, Payment, PaymentStatus, Ticket, User};
 use crate::entry::Entry;
 use crate::event::{Event, EventBody, EventType};
-use crate::id::{Id, OrderId, PaymentId, TicketId, UserId};
+use crate::id::{Id, OrderId, PaymentId, RequestId, TicketId, UserId};
 use crate::keys;
 use crate::store::{Order as Direction, StoreError, Write};
 use crate::tables::Table;
@@ -183,6 +183,7 @@ impl<S: Write> Entry<'_, S> {
         let was_open = payment.next.is_some();
         payment.version += 1;
         change(payment);
+        payment.changed_ms = self.now_ms();
         if payment.status != PaymentStatus::Requested {
             payment.token = None;
         }
@@ -220,6 +221,21 @@ impl<S: Write> Entry<'_, S> {
         change(user);
         self.put_user(id, user);
         self.emit(user_event(event_type, id, user), None)
+    }
+
+    /// A mail to a user is asked for: a change of his account, so that whoever sends it sees it once and in its order.
+    pub fn update_user_asking(
+        &mut self,
+        id: UserId,
+        user: &mut User,
+        event_type: EventType,
+        request: RequestId,
+        expires_ms: u64,
+    ) -> Result<(), StoreError> {
+        user.version += 1;
+        self.put_user(id, user);
+        let body = EventBody::UserRequest { user: id, request, expires_ms };
+        self.emit(Emitted { event_type, entity: id.0, version: user.version, body }, None)
     }
 
     /// The original's event beside `order:cancelled`: it repeats the order's version, and is no change of its own.
@@ -277,6 +293,7 @@ fn ticket_event(event_type: EventType, id: TicketId, ticket: &Ticket) -> Emitted
     let body = EventBody::Ticket {
         title: ticket.title.clone(),
         price_minor: ticket.price_minor,
+        price_version: ticket.price_version,
         currency: ticket.currency,
         user: ticket.seller,
         holding: ticket.holding,
@@ -304,16 +321,21 @@ fn payment_event(event_type: EventType, id: PaymentId, payment: &Payment) -> Emi
     let body = EventBody::Payment {
         payment: id,
         order: payment.order,
+        user: payment.user,
+        attempt: payment.attempt,
         status: payment.status,
         next: payment.next,
         amount_minor: payment.amount_minor,
         currency: payment.currency,
+        fence: payment.fence,
         intent_id: payment.intent_id.clone(),
+        failure: payment.failure.clone(),
     };
     Emitted { event_type, entity: id.0, version: payment.version, body }
 }
 
 fn user_event(event_type: EventType, id: UserId, user: &User) -> Emitted {
-    let body = EventBody::User { user: id, banned: user.banned, epoch: user.epoch };
+    let User { banned, erased, verified, epoch, .. } = *user;
+    let body = EventBody::User { user: id, banned, erased, verified, epoch };
     Emitted { event_type, entity: id.0, version: user.version, body }
 }

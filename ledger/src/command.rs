@@ -6,7 +6,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::entities::{Fence, Policy, Roles, SignedIn, TicketDetails};
-use crate::id::{OrderId, PaymentId, SessionId, TicketId, UserId};
+use crate::event::EventType;
+use crate::id::{OrderId, PaymentId, RequestId, SessionId, TicketId, UserId, WebhookId};
 use crate::money::{Currency, Decimal};
 
 /// One entry of the log: one or more commands, stamped with the leader's time.
@@ -91,15 +92,50 @@ pub enum Command {
     SignUp {
         email: String,
         password_hash: String,
+        /// What the session is recognised by; cut where it is too long.
+        agent: String,
     },
     /// A session for a user whose password the proposer has checked under `epoch`. Actor: anybody.
     SignIn {
         user: UserId,
         epoch: u32,
+        agent: String,
     },
-    /// Ends a session. Actor: the user.
+    /// Ends a session, this one or another. Actor: the user.
     SignOut {
         session: SessionId,
+    },
+    /// The session goes on for its whole time from now. Actor: the user.
+    RefreshSession,
+    /// Another address, which is not proved yet. Actor: the user.
+    ChangeEmail {
+        email: String,
+    },
+    /// Ends the user's other sessions; this one goes on under the new epoch. Actor: the user.
+    ChangePassword {
+        password_hash: String,
+    },
+    /// A mail for who has lost his password. Actor: anybody.
+    RequestReset {
+        user: UserId,
+    },
+    /// What the mail carried was checked by the proposer. Ends all sessions. Actor: anybody.
+    ResetPassword {
+        user: UserId,
+        request: RequestId,
+        password_hash: String,
+    },
+    /// A mail that proves the address. Actor: the user.
+    RequestVerification,
+    /// What the mail carried was checked by the proposer. Actor: anybody.
+    VerifyEmail {
+        user: UserId,
+        request: RequestId,
+    },
+    /// Makes the user an operator, once in a cluster's life. Actor: the user.
+    ClaimOperator {
+        /// SHA-256 of the token.
+        token_hash: Vec<u8>,
     },
     /// Actor: operator-admin or the system.
     SetRoles {
@@ -156,6 +192,18 @@ pub enum Command {
     ExtendLock {
         order: OrderId,
     },
+    /// Ends a live lock. Actor: operator-admin or the system.
+    ReleaseLock {
+        order: OrderId,
+    },
+    /// Asks to be told when the price changes. Actor: a user.
+    WatchTicket {
+        ticket: TicketId,
+    },
+    /// Actor: a user.
+    UnwatchTicket {
+        ticket: TicketId,
+    },
 
     // Payments.
     /// Actor: the order's user.
@@ -195,6 +243,32 @@ pub enum Command {
         payment: PaymentId,
     },
 
+    // Services and webhooks. Actor: operator-admin or the system.
+    /// Publishes the public half of a service's signing key.
+    RegisterServiceKey {
+        service: Service,
+        key_id: String,
+        public_key: Vec<u8>,
+    },
+    RevokeServiceKey {
+        key_id: String,
+    },
+    /// A new address to post events to, or a change of one. `secret`: `None` keeps the one there is. No types: all events.
+    PutWebhook {
+        webhook: Option<WebhookId>,
+        url: String,
+        secret: Option<String>,
+        event_types: Vec<EventType>,
+    },
+    /// Actor: also the notifications service, when the receiver says that it is gone.
+    RemoveWebhook {
+        webhook: WebhookId,
+    },
+    /// Sessions that a node's key has signed are trusted no longer.
+    RetireNodeKey {
+        key_id: String,
+    },
+
     // The cluster. Actor: the system.
     /// Reclaims what is due and drops what is old, at most `sweep_entries_max` of each.
     Tick,
@@ -207,6 +281,11 @@ pub enum Command {
     /// The stream has everything up to `upto`: rows past retention may be dropped.
     AckOutbox {
         upto: u64,
+    },
+    /// The hash of the one-use token that makes the first operator.
+    SetBootstrapToken {
+        /// SHA-256 of the token.
+        token_hash: Vec<u8>,
     },
     /// A restored or recovered ledger continues under a higher lineage.
     RaiseLineage {

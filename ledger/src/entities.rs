@@ -5,7 +5,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{OrderId, PaymentId, SessionId, TicketId, UserId};
+use crate::command::Service;
+use crate::event::EventType;
+use crate::id::{OrderId, PaymentId, PlaceId, SessionId, TicketId, UserId};
 use crate::money::Currency;
 use crate::outcome::{Refusal, Settled};
 
@@ -31,6 +33,8 @@ pub struct User {
     pub roles: Roles,
     pub banned: bool,
     pub erased: bool,
+    /// A mail to the present address has arrived.
+    pub verified: bool,
     /// Raised by a ban, a change of roles or password, and an erasure: what was authenticated under an older one is refused.
     pub epoch: u32,
     pub created_ms: u64,
@@ -40,6 +44,12 @@ pub struct User {
     pub idempotency_records: u32,
     /// Sessions of this user. Equals a full scan.
     pub sessions: u32,
+    /// Open requests of this user. Equals a full scan.
+    pub requests: u32,
+    /// Tickets whose price this user watches. Equals a full scan.
+    pub watches: u32,
+    /// Live places of this user in the lines for tickets. Equals a full scan.
+    pub places: u32,
     /// Locks in a row that ran out unpaid; a completed order sets it back.
     pub expiries_in_row: u32,
     /// No new lock before this time.
@@ -66,7 +76,38 @@ pub struct Personal {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Session {
     pub created_ms: u64,
+    pub refreshed_ms: u64,
     pub expires_ms: u64,
+    /// What its user recognises it by: a few words on the program that signed in, at most
+    /// [`AGENT_BYTES_MAX`](crate::limits::AGENT_BYTES_MAX).
+    pub agent: String,
+}
+
+/// What a user has to prove with a mail that reaches him.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Purpose {
+    /// A new password, for who has lost his.
+    Reset,
+    /// The address.
+    Verify,
+}
+
+/// A mail was asked for. What it carries is signed by a node and stands nowhere here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    pub purpose: Purpose,
+    pub created_ms: u64,
+    /// It is over the moment ledger time reaches this.
+    pub expires_ms: u64,
+}
+
+/// The one-use token that makes the first operator.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bootstrap {
+    /// SHA-256 of the token.
+    pub token_hash: Vec<u8>,
+    pub set_ms: u64,
+    pub claimed_by: Option<UserId>,
 }
 
 /// A node's public signing key.
@@ -75,6 +116,39 @@ pub struct NodeKey {
     /// Ed25519, 32 bytes.
     pub public_key: Vec<u8>,
     pub registered_ms: u64,
+    /// From here on no session is trusted for its signature; tickets that it has signed stay good.
+    pub retired_ms: Option<u64>,
+}
+
+/// A service's public signing key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceKey {
+    pub service: Service,
+    /// Ed25519, 32 bytes.
+    pub public_key: Vec<u8>,
+    pub registered_ms: u64,
+}
+
+/// An address to which events are posted, signed.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Webhook {
+    pub url: String,
+    /// Of the signature (HMAC), shared with the receiver.
+    pub secret: String,
+    /// Empty: all.
+    pub event_types: Vec<EventType>,
+    pub created_ms: u64,
+    pub updated_ms: u64,
+}
+
+impl std::fmt::Debug for Webhook {
+    /// Without the secret.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Webhook")
+            .field("url", &self.url)
+            .field("event_types", &self.event_types)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Which grant of a lock is meant: a result that carries an older one is stale.
@@ -90,8 +164,18 @@ pub struct Fence {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Holding {
     Free,
-    Locked { order: OrderId },
-    Sold { order: OrderId },
+    Locked {
+        order: OrderId,
+    },
+    Sold {
+        order: OrderId,
+    },
+    /// Kept for the next in line: only he may lock it, until ledger time reaches the deadline.
+    Offered {
+        place: PlaceId,
+        user: UserId,
+        deadline_ms: u64,
+    },
 }
 
 /// What describes a ticket beyond its title. All optional; texts are at most [`TEXT_BYTES_MAX`](crate::limits::TEXT_BYTES_MAX).
@@ -126,6 +210,12 @@ pub struct Ticket {
     pub external_id: Option<String>,
     pub details: TicketDetails,
     pub created_ms: u64,
+    /// Live places in its line. Equals a full scan; raises no version.
+    pub waiting: u32,
+    /// Users who watch its price. Equals a full scan; raises no version.
+    pub watchers: u32,
+    /// It will not be sold to its line any more: the sweep ends the places, a few at a time.
+    pub closing: bool,
 }
 
 impl Ticket {
@@ -172,6 +262,7 @@ pub enum CancelReason {
     PaymentFailed,
     Banned,
     Withdrawn,
+    Operator,
 }
 
 /// One ticket in an order, as it was when it was locked.
@@ -209,6 +300,50 @@ impl Order {
     pub fn total_minor(&self) -> u64 {
         self.lines.iter().map(|line| line.price_minor).sum()
     }
+}
+
+/// A buyer's place in the line for a ticket that somebody else has. Places stand in the order of their ids.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    pub version: u64,
+    pub ticket: TicketId,
+    pub user: UserId,
+    pub status: PlaceStatus,
+    pub joined_ms: u64,
+}
+
+/// Where a place stands. Live are `Waiting` and `Offered`; the others are final.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PlaceStatus {
+    Waiting,
+    /// The ticket is kept for this buyer until ledger time reaches the deadline.
+    Offered {
+        deadline_ms: u64,
+    },
+    /// He has locked the ticket.
+    Taken {
+        order: OrderId,
+    },
+    Left(LeftReason),
+    /// The offer ran out.
+    Passed,
+}
+
+impl PlaceStatus {
+    /// It counts in the line.
+    pub fn is_live(&self) -> bool {
+        matches!(self, PlaceStatus::Waiting | PlaceStatus::Offered { .. })
+    }
+}
+
+/// Why a place ended before its buyer could lock the ticket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LeftReason {
+    User,
+    Banned,
+    Erased,
+    /// The ticket was sold or withdrawn, or its sale has ended.
+    Closed,
 }
 
 /// Where a payment stands with the provider.
@@ -253,6 +388,8 @@ pub struct Payment {
     /// The provider's code of a decline or a failed capture.
     pub failure: Option<String>,
     pub created_ms: u64,
+    /// Of the last change: what the service was asked for then has been open since.
+    pub changed_ms: u64,
 }
 
 /// What a command said the first time it came with an idempotency key.
@@ -272,7 +409,7 @@ pub struct Change {
     pub index: u64,
     pub time_ms: u64,
     /// The type of the event that was emitted with it.
-    pub event_type: crate::event::EventType,
+    pub event_type: EventType,
     /// The order concerned, for a change of a ticket.
     pub order: Option<OrderId>,
 }
@@ -305,6 +442,16 @@ pub struct Policy {
     pub outbox_events_soft_max: u64,
     /// At this many new locks are refused; what ends a lock always passes.
     pub outbox_events_hard_max: u64,
+    /// How long a ticket is kept for the next in line.
+    pub offer_ttl_ms: u64,
+    pub line_places_per_ticket_max: u32,
+    pub line_places_per_user_max: u32,
+    pub watchers_per_ticket_max: u32,
+    pub watches_per_user_max: u32,
+    /// What a mail carries is good for this long.
+    pub request_ttl_ms: u64,
+    /// Of what operators did, the last so many are kept.
+    pub audit_rows_max: u64,
 }
 
 impl Default for Policy {
@@ -331,6 +478,13 @@ impl Default for Policy {
             outbox_retention_ms: DAY_MS,
             outbox_events_soft_max: 5_000_000,
             outbox_events_hard_max: 50_000_000,
+            offer_ttl_ms: 5 * MINUTE_MS,
+            line_places_per_ticket_max: 1_000,
+            line_places_per_user_max: 20,
+            watchers_per_ticket_max: 10_000,
+            watches_per_user_max: 200,
+            request_ttl_ms: 60 * MINUTE_MS,
+            audit_rows_max: 100_000,
         }
     }
 }

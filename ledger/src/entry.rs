@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use crate::command::{Actor, Service, Submitted};
 use crate::commands;
-use crate::entities::{Roles, SignedIn, User};
-use crate::id::{Id, UserId};
+use crate::entities::{Roles, Session, SignedIn, User};
+use crate::id::{Id, SessionId, UserId};
 use crate::keys;
 use crate::outcome::{Outcome, Refusal, Reply, Settled};
 use crate::rows::damaged;
@@ -52,15 +52,20 @@ pub(crate) fn settle<T>(decided: Result<T, Stop>) -> Result<Result<T, Refusal>, 
 pub(crate) enum Caller {
     System,
     Anonymous,
-    User { id: UserId, roles: Roles },
+    User { id: UserId, session: SessionId, roles: Roles },
     Service(Service),
 }
 
 impl Caller {
     /// The user who asks.
     pub fn user(&self) -> Result<UserId, Refusal> {
+        self.session().map(|(user, _)| user)
+    }
+
+    /// The user who asks, and the session in which he does.
+    pub fn session(&self) -> Result<(UserId, SessionId), Refusal> {
         match self {
-            Caller::User { id, .. } => Ok(*id),
+            Caller::User { id, session, .. } => Ok((*id, *session)),
             Caller::Anonymous => Err(Refusal::NotSignedIn),
             Caller::System | Caller::Service(_) => Err(Refusal::Forbidden),
         }
@@ -69,7 +74,7 @@ impl Caller {
     /// The user who asks, and who may sell.
     pub fn seller(&self) -> Result<UserId, Refusal> {
         match self {
-            Caller::User { id, roles } if roles.seller => Ok(*id),
+            Caller::User { id, roles, .. } if roles.seller => Ok(*id),
             Caller::User { .. } => Err(Refusal::Forbidden),
             _ => self.user(),
         }
@@ -78,6 +83,11 @@ impl Caller {
     /// An operator who may change things, or the cluster itself.
     pub fn operator(&self) -> Result<(), Refusal> {
         self.allowed(matches!(self, Caller::System | Caller::User { roles: Roles { operator_admin: true, .. }, .. }))
+    }
+
+    /// An operator who may change things, the notifications service, or the cluster itself.
+    pub fn operator_or_notifications(&self) -> Result<(), Refusal> {
+        if *self == Caller::Service(Service::Notifications) { Ok(()) } else { self.operator() }
     }
 
     /// The payments service, or the cluster itself.
@@ -218,11 +228,10 @@ impl<'a, S: Write> Entry<'a, S> {
         if user.erased || user.epoch != epoch {
             return Err(Refusal::NotSignedIn.into());
         }
-        let session: Option<crate::entities::Session> =
-            self.state.row(Table::Sessions, &keys::pair(id.0, session.0))?;
-        if session.is_none_or(|session| self.now_ms() >= session.expires_ms) {
+        let row: Option<Session> = self.state.row(Table::Sessions, &keys::pair(id.0, session.0))?;
+        if row.is_none_or(|row| self.now_ms() >= row.expires_ms) {
             return Err(Refusal::NotSignedIn.into());
         }
-        Ok(Caller::User { id, roles: user.roles })
+        Ok(Caller::User { id, session, roles: user.roles })
     }
 }

@@ -5,8 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::entities::{CancelReason, Holding, OrderStatus, PaymentStatus, PaymentStep};
-use crate::id::{Id, OrderId, PaymentId, TicketId, UserId};
+use crate::entities::{CancelReason, Fence, Holding, OrderStatus, PaymentStatus, PaymentStep, PlaceStatus};
+use crate::id::{Id, OrderId, PaymentId, PlaceId, RequestId, TicketId, UserId};
 use crate::money::Currency;
 
 /// The kinds of events. The first six are the original application's.
@@ -26,9 +26,41 @@ pub enum EventType {
     UserCreated,
     UserUpdated,
     UserBanned,
+    UserResetRequested,
+    UserVerificationRequested,
+    LineJoined,
+    LineOffered,
+    LineTaken,
+    LineLeft,
+    LinePassed,
 }
 
 impl EventType {
+    /// Every kind, in the order above.
+    pub const ALL: &'static [EventType] = &[
+        EventType::TicketCreated,
+        EventType::TicketUpdated,
+        EventType::OrderCreated,
+        EventType::OrderCancelled,
+        EventType::ExpirationComplete,
+        EventType::PaymentCreated,
+        EventType::OrderUpdated,
+        EventType::OrderCompleted,
+        EventType::OrderReinstated,
+        EventType::PaymentRequested,
+        EventType::PaymentUpdated,
+        EventType::UserCreated,
+        EventType::UserUpdated,
+        EventType::UserBanned,
+        EventType::UserResetRequested,
+        EventType::UserVerificationRequested,
+        EventType::LineJoined,
+        EventType::LineOffered,
+        EventType::LineTaken,
+        EventType::LineLeft,
+        EventType::LinePassed,
+    ];
+
     /// The name on the wire.
     pub fn name(&self) -> &'static str {
         match self {
@@ -46,6 +78,13 @@ impl EventType {
             EventType::UserCreated => "user:created",
             EventType::UserUpdated => "user:updated",
             EventType::UserBanned => "user:banned",
+            EventType::UserResetRequested => "user:reset_requested",
+            EventType::UserVerificationRequested => "user:verification_requested",
+            EventType::LineJoined => "line:joined",
+            EventType::LineOffered => "line:offered",
+            EventType::LineTaken => "line:taken",
+            EventType::LineLeft => "line:left",
+            EventType::LinePassed => "line:passed",
         }
     }
 }
@@ -73,7 +112,10 @@ pub enum EventBody {
     Ticket {
         title: String,
         price_minor: u64,
+        /// The ticket's version at the last change of its price: equal to the event's, this event tells of one.
+        price_version: u64,
         currency: Currency,
+        /// The seller.
         user: UserId,
         holding: Holding,
         withdrawn: bool,
@@ -93,15 +135,34 @@ pub enum EventBody {
     Payment {
         payment: PaymentId,
         order: OrderId,
+        user: UserId,
+        /// 1 for the order's first.
+        attempt: u32,
         status: PaymentStatus,
         next: Option<PaymentStep>,
         amount_minor: u64,
         currency: Currency,
+        fence: Fence,
         intent_id: Option<String>,
+        failure: Option<String>,
     },
     User {
         user: UserId,
         banned: bool,
+        erased: bool,
+        verified: bool,
         epoch: u32,
+    },
+    /// A mail is asked for. Whoever sends it asks the API for what it carries.
+    UserRequest {
+        user: UserId,
+        request: RequestId,
+        expires_ms: u64,
+    },
+    Place {
+        place: PlaceId,
+        ticket: TicketId,
+        user: UserId,
+        status: PlaceStatus,
     },
 }

@@ -145,6 +145,12 @@ typed_id! {
     SessionId,
     /// One attempt to pay for an order.
     PaymentId,
+    /// One place in the line for a ticket.
+    PlaceId,
+    /// A request to set a password anew or to prove an address.
+    RequestId,
+    /// One address to which events are posted.
+    WebhookId,
 }
 
 #[cfg(test)]

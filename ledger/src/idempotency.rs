@@ -123,6 +123,7 @@ fn may_be_tried_again(refusal: &Refusal) -> bool {
             | Refusal::Forbidden
             | Refusal::IdempotencyKeyReused
             | Refusal::TooManyIdempotencyKeys { .. }
+            | Refusal::TooMany { .. }
             | Refusal::TooManyTickets { .. }
             | Refusal::TooManyLocks { .. }
             | Refusal::CoolingDown { .. }

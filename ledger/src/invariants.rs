@@ -11,10 +11,12 @@ use std::collections::BTreeMap;
 use serde::de::DeserializeOwned;
 
 use crate::email;
-use crate::entities::{IdempotencyRecord, NodeKey, Order, Personal, Session, User};
-use crate::id::{ID_BYTES, Id, OrderId, SessionId, UserId};
+use crate::entities::{
+    Bootstrap, IdempotencyRecord, NodeKey, Order, Personal, Request, ServiceKey, Session, User, Webhook,
+};
+use crate::id::{ID_BYTES, Id, OrderId, SessionId, TicketId, UserId};
 use crate::keys;
-use crate::limits::{NODE_KEYS_MAX, PUBLIC_KEY_BYTES};
+use crate::limits::{NODE_KEYS_MAX, PUBLIC_KEY_BYTES, SERVICE_KEYS_MAX, TOKEN_HASH_BYTES, WEBHOOKS_MAX};
 use crate::rows::{damaged, decode, row_hash};
 use crate::state::{Meta, State};
 use crate::store::{Order as Direction, Read, StoreError, prefix_end};
@@ -83,7 +85,7 @@ impl Counts {
 }
 
 /// Tables whose rows follow from others.
-const INDEXES: [Table; 12] = [
+const INDEXES: [Table; 14] = [
     Table::Personal,
     Table::UsersByEmail,
     Table::TicketsAvailable,
@@ -96,6 +98,8 @@ const INDEXES: [Table; 12] = [
     Table::PaymentsOpen,
     Table::IdempotencyByAge,
     Table::History,
+    Table::RequestsByEnd,
+    Table::Watchers,
 ];
 
 impl<S: Read> Scan<'_, S> {
@@ -106,6 +110,11 @@ impl<S: Read> Scan<'_, S> {
         self.each(Table::Sessions, Scan::check_session)?;
         self.each(Table::Idempotency, Scan::check_idempotency)?;
         self.each(Table::NodeKeys, Scan::check_node_key)?;
+        self.each(Table::Requests, Scan::check_request)?;
+        self.each(Table::Bootstrap, Scan::check_bootstrap)?;
+        self.each(Table::ServiceKeys, Scan::check_service_key)?;
+        self.each(Table::Webhooks, Scan::check_webhook)?;
+        self.each(Table::WatchesByUser, Scan::check_watch)?;
         self.each(Table::Tickets, Scan::check_ticket)?;
         self.each(Table::Orders, Scan::check_order)?;
         self.each(Table::Payments, Scan::check_payment)?;
@@ -211,6 +220,7 @@ impl<S: Read> Scan<'_, S> {
     fn check_fronts(&mut self) -> Result<(), StoreError> {
         for (table, front) in [
             (Table::Deadlines, self.state.fronts.deadline_ms),
+            (Table::RequestsByEnd, self.state.fronts.request_ms),
             (Table::IdempotencyByAge, self.state.fronts.idempotency_ms),
         ] {
             let first = self.state.keys(table, &[], 1)?.first().and_then(|key| keys::time_ms(key));
@@ -231,16 +241,23 @@ impl<S: Read> Scan<'_, S> {
         }
         let sessions = self.count(Table::Sessions, id.as_bytes())?;
         let records = self.count(Table::Idempotency, id.as_bytes())?;
+        let requests = self.count(Table::Requests, id.as_bytes())?;
+        let watches = self.count(Table::WatchesByUser, id.as_bytes())?;
         for (what, said, counted) in [
             ("live locks", user.locks_live, locks),
             ("sessions", user.sessions, sessions),
             ("idempotency records", user.idempotency_records, records),
+            ("requests", user.requests, requests),
+            ("watches", user.watches, watches),
         ] {
             self.holds(u64::from(said) == counted, || format!("user {id} says {said} {what}, a scan {counted}"));
         }
         let in_good_standing = user.in_good_standing();
         self.holds(in_good_standing || (sessions == 0 && locks == 0), || {
             format!("user {id} is banned or erased and has {sessions} sessions and {locks} locks")
+        });
+        self.holds(!user.erased || requests + watches == 0, || {
+            format!("user {id} is erased and has {requests} requests and {watches} watches")
         });
         if user.erased {
             let personal: Option<Personal> = self.state.row(Table::Personal, key)?;
@@ -268,6 +285,48 @@ impl<S: Read> Scan<'_, S> {
         let in_the_past = record.index <= meta.index && record.recorded_ms <= meta.now_ms;
         self.holds(in_the_past, || damaged(Table::Idempotency, key, "from the future").to_string());
         self.index(Table::IdempotencyByAge, &keys::aged(record.recorded_ms, key), &())
+    }
+
+    fn check_request(&mut self, key: &[u8], request: &Request) -> Result<(), StoreError> {
+        let user = self.id(Table::Requests, key, 0)?;
+        self.state.row_required::<User>(Table::Users, user.as_bytes())?;
+        let in_the_past = request.created_ms <= self.state.meta().now_ms;
+        self.holds(in_the_past, || damaged(Table::Requests, key, "from the future").to_string());
+        self.index(Table::RequestsByEnd, &keys::aged(request.expires_ms, key), &())
+    }
+
+    /// Who has claimed the first operator's role is a user, and there is one such token at most.
+    fn check_bootstrap(&mut self, key: &[u8], bootstrap: &Bootstrap) -> Result<(), StoreError> {
+        let well_formed = key.is_empty() && bootstrap.token_hash.len() == TOKEN_HASH_BYTES;
+        self.holds(well_formed, || damaged(Table::Bootstrap, key, "not the bootstrap token").to_string());
+        match bootstrap.claimed_by {
+            Some(user) => self.state.row_required::<User>(Table::Users, user.as_bytes()).map(drop),
+            None => Ok(()),
+        }
+    }
+
+    fn check_service_key(&mut self, key: &[u8], service_key: &ServiceKey) -> Result<(), StoreError> {
+        let well_formed = service_key.public_key.len() == PUBLIC_KEY_BYTES && std::str::from_utf8(key).is_ok();
+        self.holds(well_formed, || damaged(Table::ServiceKeys, key, "not a public key").to_string());
+        let count = self.count(Table::ServiceKeys, &[])?;
+        self.holds(count <= SERVICE_KEYS_MAX as u64, || format!("{count} keys of services"));
+        Ok(())
+    }
+
+    fn check_webhook(&mut self, key: &[u8], webhook: &Webhook) -> Result<(), StoreError> {
+        let id = self.id(Table::Webhooks, key, 0)?;
+        let in_order = webhook.created_ms <= webhook.updated_ms && webhook.updated_ms <= self.state.meta().now_ms;
+        self.holds(in_order, || format!("webhook {id} is from the future"));
+        let count = self.count(Table::Webhooks, &[])?;
+        self.holds(count <= WEBHOOKS_MAX as u64, || format!("{count} webhooks"));
+        Ok(())
+    }
+
+    fn check_watch(&mut self, key: &[u8], _: &()) -> Result<(), StoreError> {
+        let user = self.id(Table::WatchesByUser, key, 0)?;
+        let ticket = TicketId(self.id(Table::WatchesByUser, key, ID_BYTES)?);
+        self.state.row_required::<User>(Table::Users, user.as_bytes())?;
+        self.index(Table::Watchers, &keys::pair(ticket.0, user), &())
     }
 
     fn check_node_key(&mut self, key: &[u8], node_key: &NodeKey) -> Result<(), StoreError> {

@@ -25,9 +25,11 @@ mod entry;
 mod idempotency;
 mod keys;
 mod leases;
+mod requests;
 mod rows;
 mod sessions;
 mod sweep;
+mod watches;
 mod wording;
 mod words;
 

@@ -30,6 +30,24 @@ pub const NODE_KEYS_MAX: usize = 256;
 pub const KEY_ID_BYTES_MAX: usize = 100;
 /// An Ed25519 public key, in bytes.
 pub const PUBLIC_KEY_BYTES: usize = 32;
+/// The label of a session, in bytes: a longer one is cut.
+pub const AGENT_BYTES_MAX: usize = 100;
+/// Open requests of one purpose of a user.
+pub const REQUESTS_PER_PURPOSE_MAX: u32 = 5;
+/// A SHA-256 hash, in bytes.
+pub const TOKEN_HASH_BYTES: usize = 32;
+/// Signing keys of services.
+pub const SERVICE_KEYS_MAX: usize = 64;
+/// Addresses to which events are posted.
+pub const WEBHOOKS_MAX: usize = 32;
+/// The URL of a webhook, in bytes.
+pub const URL_BYTES_MAX: usize = 2_000;
+/// The secret of a webhook, in bytes.
+pub const SECRET_BYTES: std::ops::RangeInclusive<usize> = 16..=200;
+/// Places in the line for one ticket, whatever the policy says: a position is counted in one page.
+pub const LINE_PLACES_MAX: u32 = PAGE_SCAN_MAX as u32;
+/// Places in lines, and watched tickets, of one user, whatever the policy says: an erasure drops them in one entry.
+pub const USER_INTERESTS_MAX: u32 = 1_000;
 /// Sessions of one user, whatever the policy says.
 pub const SESSIONS_PER_USER_MAX: u32 = 1_000;
 /// Tickets that one user's live locks hold, whatever the policy says: a ban releases them in one entry.

@@ -52,7 +52,8 @@ impl Market {
     }
 
     pub fn sign_up(&mut self, name: &str) -> Actor {
-        let command = Command::SignUp { email: format!("{name}@example.com"), password_hash: "$argon2id$".into() };
+        let email = format!("{name}@example.com");
+        let command = Command::SignUp { email, password_hash: "$argon2id$".into(), agent: "a browser".into() };
         match self.ask(&Actor::Anonymous, command) {
             Reply::SignedIn { user, session, epoch } => Actor::User(SignedIn { user, session, epoch }),
             other => panic!("{other:?}"),

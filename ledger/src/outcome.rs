@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{OrderId, PaymentId, SessionId, TicketId, UserId};
+use crate::id::{OrderId, PaymentId, PlaceId, RequestId, SessionId, TicketId, UserId, WebhookId};
 use crate::money::Currency;
 
 /// What was decided about a command.
@@ -54,6 +54,19 @@ pub enum Reply {
         payment: PaymentId,
         order: OrderId,
     },
+    Request {
+        user: UserId,
+        request: RequestId,
+        expires_ms: u64,
+    },
+    Webhook {
+        webhook: WebhookId,
+    },
+    Place {
+        place: PlaceId,
+        ticket: TicketId,
+        version: u64,
+    },
 }
 
 /// Where bad input stands.
@@ -76,6 +89,27 @@ pub enum Field {
     IntentId,
     Failure,
     Upto,
+    TokenHash,
+    Url,
+    Secret,
+    EventTypes,
+}
+
+/// Of what there may be no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Bound {
+    ServiceKeys,
+    Webhooks,
+    /// Open requests of one purpose of a user.
+    Requests,
+    /// Of a ticket.
+    Watchers,
+    /// Of a user.
+    Watches,
+    /// Places in the line for a ticket.
+    Line,
+    /// Places of a user.
+    Places,
 }
 
 /// Why a command did nothing. Stable: one code each (see [`Refusal::code`]).
@@ -95,11 +129,24 @@ pub enum Refusal {
     OrderNotFound,
     PaymentNotFound,
     UserNotFound,
+    /// Unknown, used, or run out.
+    RequestNotFound,
+    KeyNotFound,
+    WebhookNotFound,
+    PlaceNotFound,
     /// A value is missing, too long, too large or malformed.
     Invalid {
         field: Field,
     },
     EmailInUse,
+    /// The cluster has had its first operator.
+    BootstrapClaimed,
+    /// Not the token.
+    BootstrapRefused,
+    TooMany {
+        what: Bound,
+        max: u32,
+    },
     /// The entity's version is another one than the caller named.
     VersionMismatch {
         version: u64,
@@ -155,6 +202,14 @@ pub enum Refusal {
     TicketNotEditable {
         ticket: TicketId,
     },
+    /// Nobody has the ticket: it needs no line.
+    TicketAvailable {
+        ticket: TicketId,
+    },
+    /// The line for the ticket is being dissolved.
+    LineClosed {
+        ticket: TicketId,
+    },
 
     OrderExpired {
         order: OrderId,
@@ -208,7 +263,22 @@ impl Refusal {
             PaymentNotFound => "payment_not_found",
             UserNotFound => "user_not_found",
             Invalid { .. } => "invalid",
+            RequestNotFound => "request_not_found",
+            KeyNotFound => "key_not_found",
+            WebhookNotFound => "webhook_not_found",
+            PlaceNotFound => "place_not_found",
             EmailInUse => "email_in_use",
+            BootstrapClaimed => "bootstrap_claimed",
+            BootstrapRefused => "bootstrap_refused",
+            TooMany { what, .. } => match what {
+                Bound::ServiceKeys => "too_many_service_keys",
+                Bound::Webhooks => "too_many_webhooks",
+                Bound::Requests => "too_many_requests",
+                Bound::Watchers => "too_many_watchers",
+                Bound::Watches => "too_many_watches",
+                Bound::Line => "line_full",
+                Bound::Places => "too_many_places",
+            },
             VersionMismatch { .. } => "version_mismatch",
             TicketReserved { .. } => "ticket_reserved",
             TicketReservedByYou { .. } => "ticket_reserved_by_you",
@@ -223,6 +293,8 @@ impl Refusal {
             TooManyLocks { .. } => "too_many_locks",
             CoolingDown { .. } => "cooling_down",
             TicketNotEditable { .. } => "ticket_not_editable",
+            TicketAvailable { .. } => "ticket_available",
+            LineClosed { .. } => "line_closed",
             OrderExpired { .. } => "order_expired",
             OrderCancelled { .. } => "order_cancelled",
             OrderComplete { .. } => "order_complete",

@@ -10,14 +10,19 @@ use std::fmt;
 use std::str::FromStr;
 
 use bytes::Bytes;
+use serde::de::DeserializeOwned;
 
 use crate::changes::is_available;
 use crate::email;
-use crate::entities::{Change, NodeKey, Order, Payment, Personal, Session, Ticket, User};
+use crate::entities::{
+    Bootstrap, Change, NodeKey, Order, Payment, Personal, Request, ServiceKey, Session, Ticket, User, Webhook,
+};
 use crate::event::Event;
-use crate::id::{Id, OrderId, PaymentId, SessionId, TicketId, UserId};
+use crate::id::{Id, OrderId, PaymentId, RequestId, SessionId, TicketId, UserId, WebhookId};
 use crate::keys;
-use crate::limits::{NODE_KEYS_MAX, PAGE_ROWS_MAX, PAGE_SCAN_MAX};
+use crate::limits::{
+    NODE_KEYS_MAX, PAGE_ROWS_MAX, PAGE_SCAN_MAX, SERVICE_KEYS_MAX, SESSIONS_PER_USER_MAX, WEBHOOKS_MAX,
+};
 use crate::money::Currency;
 use crate::rows::{damaged, decode};
 use crate::state::State;
@@ -242,14 +247,93 @@ pub fn session<S: Read>(state: &State<S>, user: UserId, session: SessionId) -> R
     state.row(Table::Sessions, &keys::pair(user.0, session.0))
 }
 
-/// All public signing keys, by key id: at most [`NODE_KEYS_MAX`].
+/// All sessions of a user that count still, oldest first.
+pub fn sessions_of_user<S: Read>(state: &State<S>, user: UserId) -> Result<Vec<(SessionId, Session)>, StoreError> {
+    let (from, to) = (user.as_bytes(), prefix_end(user.as_bytes()));
+    let limit = SESSIONS_PER_USER_MAX as usize;
+    let rows = state.store().range(Table::Sessions, from, to.as_deref(), Direction::Ascending, limit)?;
+    let mut sessions = Vec::with_capacity(rows.len());
+    for (key, row) in &rows {
+        let session: Session = decode(Table::Sessions, key, row)?;
+        if state.meta().now_ms < session.expires_ms {
+            sessions.push((SessionId(id_at_end(Table::Sessions, key)?), session));
+        }
+    }
+    Ok(sessions)
+}
+
+/// A user's request for a mail, while it counts.
+pub fn request<S: Read>(state: &State<S>, user: UserId, request: RequestId) -> Result<Option<Request>, StoreError> {
+    let row: Option<Request> = state.row(Table::Requests, &keys::pair(user.0, request.0))?;
+    Ok(row.filter(|row| state.meta().now_ms < row.expires_ms))
+}
+
+/// The bootstrap token's hash, and whether it was claimed; `None` before one is set.
+pub fn bootstrap<S: Read>(state: &State<S>) -> Result<Option<Bootstrap>, StoreError> {
+    state.row(Table::Bootstrap, &[])
+}
+
+pub fn service_key<S: Read>(state: &State<S>, key_id: &str) -> Result<Option<ServiceKey>, StoreError> {
+    state.row(Table::ServiceKeys, key_id.as_bytes())
+}
+
+/// All public signing keys of services, by key id: at most [`SERVICE_KEYS_MAX`].
+pub fn service_keys<S: Read>(state: &State<S>) -> Result<Vec<(String, ServiceKey)>, StoreError> {
+    all(state, Table::ServiceKeys, SERVICE_KEYS_MAX, |key| {
+        String::from_utf8(key.to_vec()).map_err(|error| damaged(Table::ServiceKeys, key, error))
+    })
+}
+
+/// All addresses to which events are posted: at most [`WEBHOOKS_MAX`].
+pub fn webhooks<S: Read>(state: &State<S>) -> Result<Vec<(WebhookId, Webhook)>, StoreError> {
+    all(state, Table::Webhooks, WEBHOOKS_MAX, |key| id_at_end(Table::Webhooks, key).map(WebhookId))
+}
+
+/// All rows of a small table.
+fn all<S: Read, K, T: DeserializeOwned>(
+    state: &State<S>,
+    table: Table,
+    max: usize,
+    id: impl Fn(&[u8]) -> Result<K, StoreError>,
+) -> Result<Vec<(K, T)>, StoreError> {
+    let rows = state.store().range(table, &[], None, Direction::Ascending, max)?;
+    rows.iter().map(|(key, row)| Ok((id(key)?, decode(table, key, row)?))).collect()
+}
+
+/// All public signing keys of nodes, by key id: at most [`NODE_KEYS_MAX`].
 pub fn node_keys<S: Read>(state: &State<S>) -> Result<Vec<(String, NodeKey)>, StoreError> {
-    let rows = state.store().range(Table::NodeKeys, &[], None, Direction::Ascending, NODE_KEYS_MAX)?;
-    let keys = rows.iter().map(|(key, row)| {
-        let id = String::from_utf8(key.to_vec()).map_err(|error| damaged(Table::NodeKeys, key, error))?;
-        Ok((id, decode(Table::NodeKeys, key, row)?))
-    });
-    keys.collect()
+    all(state, Table::NodeKeys, NODE_KEYS_MAX, |key| {
+        String::from_utf8(key.to_vec()).map_err(|error| damaged(Table::NodeKeys, key, error))
+    })
+}
+
+/// Who watches the price of a ticket, in the order of their ids.
+pub fn watchers<S: Read>(
+    state: &State<S>,
+    ticket: TicketId,
+    after: Option<&Cursor>,
+    limit: usize,
+) -> Result<Page<UserId>, StoreError> {
+    let list = List { table: Table::Watchers, prefix: ticket.as_bytes(), order: Direction::Ascending };
+    page(state, &list, after, limit, |key| Ok(Some(UserId(id_at_end(list.table, key)?))))
+}
+
+/// The tickets whose price a user watches, newest first.
+pub fn watches_of_user<S: Read>(
+    state: &State<S>,
+    user: UserId,
+    after: Option<&Cursor>,
+    limit: usize,
+) -> Result<Page<(TicketId, Ticket)>, StoreError> {
+    let list = List { table: Table::WatchesByUser, prefix: user.as_bytes(), order: Direction::Descending };
+    page(state, &list, after, limit, |key| {
+        let id = TicketId(id_at_end(list.table, key)?);
+        Ok(Some((id, state.row_required(Table::Tickets, id.as_bytes())?)))
+    })
+}
+
+pub fn is_watching<S: Read>(state: &State<S>, user: UserId, ticket: TicketId) -> Result<bool, StoreError> {
+    Ok(state.store().get(Table::WatchesByUser, &keys::pair(user.0, ticket.0))?.is_some())
 }
 
 /// What happened to an entity, oldest first, as far back as kept: version and change.

@@ -4,6 +4,7 @@ use crate::entities::{Session, User};
 use crate::entry::Entry;
 use crate::id::{SessionId, UserId};
 use crate::keys;
+use crate::limits::AGENT_BYTES_MAX;
 use crate::rows::decode;
 use crate::store::{Order, StoreError, Write, prefix_end};
 use crate::tables::Table;
@@ -11,12 +12,12 @@ use crate::tables::Table;
 impl<S: Write> Entry<'_, S> {
     /// Opens a session, after ending those that ran out, and the oldest where there are too many. Counts it in `user`, which
     /// the caller writes.
-    pub fn open_session(&mut self, id: UserId, user: &mut User) -> Result<SessionId, StoreError> {
+    pub fn open_session(&mut self, id: UserId, user: &mut User, agent: &str) -> Result<SessionId, StoreError> {
         self.make_room(id, user)?;
         let session = SessionId(self.mint());
         let created_ms = self.now_ms();
         let expires_ms = created_ms + self.state.meta.policy.session_ttl_ms;
-        let row = Session { created_ms, expires_ms };
+        let row = Session { created_ms, refreshed_ms: created_ms, expires_ms, agent: label(agent).into() };
         self.state.insert(Table::Sessions, &keys::pair(id.0, session.0), &row)?;
         user.sessions += 1;
         Ok(session)
@@ -49,11 +50,40 @@ impl<S: Write> Entry<'_, S> {
         Ok(())
     }
 
+    /// Ends all sessions of a user but one. Counts it in `user`, which the caller writes.
+    pub fn close_other_sessions(&mut self, id: UserId, user: &mut User, kept: SessionId) -> Result<(), StoreError> {
+        let kept = keys::pair(id.0, kept.0);
+        for key in self.state.keys(Table::Sessions, id.as_bytes(), user.sessions as usize)? {
+            if key[..] != kept {
+                self.close_session(&key, user)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Ends all sessions of a user. Counts it in `user`, which the caller writes.
     pub fn close_sessions(&mut self, id: UserId, user: &mut User) -> Result<(), StoreError> {
         for key in self.state.keys(Table::Sessions, id.as_bytes(), user.sessions as usize)? {
             self.close_session(&key, user)?;
         }
         Ok(())
+    }
+}
+
+/// As much of a label as is kept.
+fn label(agent: &str) -> &str {
+    let cut = (0..=AGENT_BYTES_MAX.min(agent.len())).rev().find(|at| agent.is_char_boundary(*at));
+    &agent[..cut.unwrap_or(0)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_label_is_cut_between_letters() {
+        assert_eq!(label("Firefox on Linux"), "Firefox on Linux");
+        assert_eq!(label(&"x".repeat(1_000)).len(), AGENT_BYTES_MAX);
+        assert_eq!(label(&"\u{20ac}".repeat(1_000)).len(), AGENT_BYTES_MAX - AGENT_BYTES_MAX % 3);
     }
 }

@@ -63,6 +63,8 @@ pub struct State<S> {
 pub(crate) struct Fronts {
     /// Of live locks.
     pub deadline_ms: Option<u64>,
+    /// When requests run out.
+    pub request_ms: Option<u64>,
     /// When idempotency records were written.
     pub idempotency_ms: Option<u64>,
     /// When the events still kept were emitted.
@@ -115,7 +117,7 @@ impl<S: Read> State<S> {
 
     /// Whether a `Tick` at the present ledger time would still reclaim or drop something.
     pub fn has_due(&self) -> bool {
-        self.lock_is_due() || self.idempotency_is_due() || self.outbox_is_due()
+        self.lock_is_due() || self.request_is_due() || self.idempotency_is_due() || self.outbox_is_due()
     }
 }
 

@@ -14,12 +14,18 @@ impl<S: Read> State<S> {
     /// Reads anew what runs out first.
     pub(crate) fn read_fronts(&mut self) -> Result<(), StoreError> {
         self.read_deadline_front()?;
+        self.read_request_front()?;
         self.read_idempotency_front()?;
         self.read_outbox_front()
     }
 
     pub(crate) fn read_deadline_front(&mut self) -> Result<(), StoreError> {
         self.fronts.deadline_ms = self.first_time_ms(Table::Deadlines)?;
+        Ok(())
+    }
+
+    pub(crate) fn read_request_front(&mut self) -> Result<(), StoreError> {
+        self.fronts.request_ms = self.first_time_ms(Table::RequestsByEnd)?;
         Ok(())
     }
 
@@ -52,10 +58,11 @@ impl<S: Read> State<S> {
 }
 
 impl<S: Write> Entry<'_, S> {
-    /// At most `sweep_entries_max` locks, idempotency records and events.
+    /// At most `sweep_entries_max` each of locks, requests, idempotency records and events.
     pub fn sweep(&mut self) -> Result<(), StoreError> {
         let max = self.state.meta.policy.sweep_entries_max as usize;
         self.sweep_locks(max)?;
+        self.sweep_requests(max)?;
         self.sweep_idempotency(max)?;
         self.sweep_outbox(max)
     }

@@ -68,6 +68,20 @@ tables! {
     NodeKeys = 20,
     /// user, order → `()`, for live locks: what a command reclaims, or a ban releases, without a search.
     LocksByUser = 21,
+    /// user, request → [`Request`](crate::entities::Request): mails that were asked for.
+    Requests = 22,
+    /// end, user, request → `()`: requests in the order in which they run out.
+    RequestsByEnd = 23,
+    /// `()` → [`Bootstrap`](crate::entities::Bootstrap). At most one row.
+    Bootstrap = 24,
+    /// key id → [`ServiceKey`](crate::entities::ServiceKey).
+    ServiceKeys = 25,
+    /// webhook → [`Webhook`](crate::entities::Webhook).
+    Webhooks = 26,
+    /// ticket, user → `()`: who wants to be told when the price changes.
+    Watchers = 27,
+    /// user, ticket → `()`.
+    WatchesByUser = 28,
 }
 
 #[cfg(test)]

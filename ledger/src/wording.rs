@@ -1,7 +1,7 @@
 //! Checks on what people and providers write: titles, descriptions, prices, codes.
 
 use crate::entities::TicketDetails;
-use crate::limits::{PROVIDER_TEXT_BYTES_MAX, TEXT_BYTES_MAX, TIME_MS_MAX, TITLE_BYTES_MAX};
+use crate::limits::{PASSWORD_HASH_BYTES_MAX, PROVIDER_TEXT_BYTES_MAX, TEXT_BYTES_MAX, TIME_MS_MAX, TITLE_BYTES_MAX};
 use crate::money::{Currency, Decimal, PRICE_MINOR_MAX};
 use crate::outcome::{Field, Refusal};
 
@@ -29,6 +29,12 @@ pub(crate) fn check_details(details: &TicketDetails) -> Result<(), Refusal> {
         return Err(Refusal::Invalid { field: Field::SaleEnds });
     }
     Ok(())
+}
+
+/// A password's hash is there and not too long.
+pub(crate) fn check_password_hash(hash: &str) -> Result<(), Refusal> {
+    let ok = !hash.is_empty() && hash.len() <= PASSWORD_HASH_BYTES_MAX;
+    ok.then_some(()).ok_or(Refusal::Invalid { field: Field::Password })
 }
 
 /// A provider's id or code is there and not too long.

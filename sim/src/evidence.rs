@@ -71,6 +71,7 @@ fn read_ledger(state: &State<StateStore>, users: &[UserId], evidence: &mut Evide
             let (sold_to, locked_by) = match ticket.holding {
                 Holding::Free => (None, None),
                 Holding::Locked { order } => (None, Some(text(order))),
+                Holding::Offered { .. } => (None, None),
                 Holding::Sold { order } => (Some(text(order)), None),
             };
             evidence.tickets.insert(id.to_string(), TicketEnd { sold_to, locked_by });

@@ -1,6 +1,6 @@
 //! What the ledger refuses, as HTTP says it: one status, one code and one wording for each refusal.
 
-use holdfast_ledger::outcome::{Field, Refusal};
+use holdfast_ledger::outcome::{Bound, Field, Refusal};
 use http::StatusCode;
 
 use super::{Complaint, Fault, NOT_AUTHORIZED, NOT_FOUND};
@@ -15,14 +15,22 @@ fn words(refusal: &Refusal) -> (StatusCode, &'static str) {
         NotSignedIn | Banned | NotOwner => (StatusCode::UNAUTHORIZED, NOT_AUTHORIZED),
         Forbidden => (StatusCode::FORBIDDEN, "Your role does not allow this"),
         TicketNotFound { .. } | OrderNotFound | PaymentNotFound | UserNotFound => (StatusCode::NOT_FOUND, NOT_FOUND),
+        KeyNotFound | WebhookNotFound => (StatusCode::NOT_FOUND, NOT_FOUND),
+        PlaceNotFound => (StatusCode::NOT_FOUND, "You are not in the line for this ticket"),
+        RequestNotFound => (StatusCode::GONE, "This link was used or has run out; ask for another mail"),
         Invalid { .. } => (StatusCode::BAD_REQUEST, "Invalid value"),
         EmailInUse => (StatusCode::BAD_REQUEST, "Email in use"),
+        BootstrapClaimed => (StatusCode::CONFLICT, "The first operator is appointed; ask him for the role"),
+        BootstrapRefused => (StatusCode::FORBIDDEN, "This is not the bootstrap token"),
+        TooMany { what, .. } => too_many(*what),
         VersionMismatch { .. } => (StatusCode::PRECONDITION_FAILED, "It has changed since the version in If-Match"),
 
         TicketReserved { .. } | TicketReservedByYou { .. } | TicketSold { .. } => {
             (StatusCode::BAD_REQUEST, "Ticket is already reserved")
         }
         TicketNotEditable { .. } => (StatusCode::BAD_REQUEST, "Cannot edit a reserved ticket"),
+        TicketAvailable { .. } => (StatusCode::CONFLICT, "Nobody has this ticket; you can buy it now"),
+        LineClosed { .. } => (StatusCode::CONFLICT, "The line for this ticket is closed; try again in a moment"),
         OwnTicket { .. } => (StatusCode::BAD_REQUEST, "You cannot buy your own ticket"),
         TicketWithdrawn { .. } => (StatusCode::GONE, "Ticket was taken off sale"),
         SaleEnded { .. } => (StatusCode::CONFLICT, "The sale of this ticket has ended"),
@@ -50,6 +58,21 @@ fn words(refusal: &Refusal) -> (StatusCode, &'static str) {
     }
 }
 
+/// What stands in the way of one more, and what makes room.
+fn too_many(what: Bound) -> (StatusCode, &'static str) {
+    match what {
+        Bound::ServiceKeys => (StatusCode::CONFLICT, "There are as many keys of services as may be; revoke one first"),
+        Bound::Webhooks => (StatusCode::CONFLICT, "There are as many webhooks as may be; remove one first"),
+        Bound::Requests => {
+            (StatusCode::TOO_MANY_REQUESTS, "Several such mails were sent already; use one of them or try later")
+        }
+        Bound::Watchers => (StatusCode::CONFLICT, "As many people watch this ticket as may"),
+        Bound::Watches => (StatusCode::CONFLICT, "You watch as many tickets as you may; give one up first"),
+        Bound::Line => (StatusCode::CONFLICT, "The line for this ticket is full"),
+        Bound::Places => (StatusCode::CONFLICT, "You stand in as many lines as you may; leave one first"),
+    }
+}
+
 /// The name of a field on the wire.
 fn field_name(field: Field) -> &'static str {
     match field {
@@ -70,6 +93,10 @@ fn field_name(field: Field) -> &'static str {
         Field::IntentId => "intentId",
         Field::Failure => "failure",
         Field::Upto => "upto",
+        Field::TokenHash => "token",
+        Field::Url => "url",
+        Field::Secret => "secret",
+        Field::EventTypes => "eventTypes",
     }
 }
 
@@ -101,6 +128,8 @@ pub fn refused(refusal: &Refusal, now_ms: u64) -> Fault {
         | Refusal::SaleEnded { ticket }
         | Refusal::SellerBanned { ticket }
         | Refusal::OwnTicket { ticket }
+        | Refusal::TicketAvailable { ticket }
+        | Refusal::LineClosed { ticket }
         | Refusal::TicketNotEditable { ticket } => fault.member("ticketId", ticket),
         Refusal::PriceChanged { ticket, seen_minor, price_minor, currency, version } => fault
             .member("ticketId", ticket)
@@ -110,7 +139,8 @@ pub fn refused(refusal: &Refusal, now_ms: u64) -> Fault {
             .member("version", version),
         Refusal::CoolingDown { until_ms } => until(fault, "retryAt", *until_ms),
         Refusal::VersionMismatch { version } => fault.member("version", version),
-        Refusal::TooManyTickets { max }
+        Refusal::TooMany { max, .. }
+        | Refusal::TooManyTickets { max }
         | Refusal::TooManyLocks { max }
         | Refusal::ExtensionsUsedUp { max }
         | Refusal::AttemptsUsedUp { max }

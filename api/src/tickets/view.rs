@@ -63,6 +63,7 @@ impl<'a> TicketView<'a> {
             Holding::Free => ("available", None),
             Holding::Locked { order } => ("locked", Some(order)),
             Holding::Sold { order } => ("sold", Some(order)),
+            Holding::Offered { .. } => ("offered", None),
         };
         let details = &ticket.details;
         TicketView {

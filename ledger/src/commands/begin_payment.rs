@@ -64,6 +64,7 @@ fn begin<S: Write>(entry: &mut Entry<S>, id: OrderId, order: &mut Order, token: 
         intent_id: None,
         failure: None,
         created_ms,
+        changed_ms: created_ms,
     };
     entry.create_payment(payment_id, &payment)?;
     Ok(payment_id)

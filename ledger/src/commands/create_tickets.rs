@@ -72,6 +72,9 @@ fn create<S: Write>(entry: &mut Entry<S>, seller: UserId, new: &NewTicket) -> Re
         external_id: new.external_id.clone(),
         details: new.details.clone(),
         created_ms: entry.now_ms(),
+        waiting: 0,
+        watchers: 0,
+        closing: false,
     };
     entry.create_ticket(id, &ticket)?;
     Ok((id, true))

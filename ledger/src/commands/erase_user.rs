@@ -1,6 +1,6 @@
 //! `EraseUser`: blanks a user's personal data, by himself, an operator or the cluster.
 //!
-//! - The address and the password hash go, and the address is free again. Sessions end.
+//! - The address and the password hash go, and the address is free again. Sessions, requests and watches end.
 //! - Live orders are cancelled; orders and tickets stay, under an id that names nobody. His tickets are refused to whoever
 //!   wants to lock them, as a banned seller's are.
 //!
@@ -25,13 +25,16 @@ pub(super) fn run<S: Write>(entry: &mut Entry<S>, caller: &Caller, id: UserId) -
     }
     entry.reclaim_user(id)?;
     entry.cancel_orders_of(id, CancelReason::Buyer)?;
+    entry.unwatch_all(id)?;
     let personal: Personal = entry.state.row_required(Table::Personal, id.as_bytes())?;
     entry.state.remove(Table::Personal, id.as_bytes())?;
     entry.state.remove(Table::UsersByEmail, email::folded(&personal.email).as_bytes())?;
     let mut user = entry.user_required(id)?;
     entry.close_sessions(id, &mut user)?;
+    entry.drop_requests(id, &mut user, |_| true)?;
     entry.update_user(id, &mut user, EventType::UserUpdated, |user| {
         user.erased = true;
+        user.verified = false;
         user.epoch += 1;
     })?;
     Ok(Reply::Done)

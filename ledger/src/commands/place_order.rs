@@ -59,6 +59,8 @@ fn check_lockable<S: Write>(
     }
     match ticket.holding {
         Holding::Free => {}
+        Holding::Offered { user: next, .. } if next == user => {}
+        Holding::Offered { deadline_ms, .. } => return Err(Refusal::TicketReserved { ticket: id, deadline_ms }.into()),
         Holding::Sold { .. } => return Err(Refusal::TicketSold { ticket: id }.into()),
         Holding::Locked { order } => return Err(reserved(entry, user, id, order)?.into()),
     }

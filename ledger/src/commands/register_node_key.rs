@@ -28,7 +28,7 @@ pub(super) fn run<S: Write>(entry: &mut Entry<S>, caller: &Caller, key_id: &str,
     {
         entry.state.remove(Table::NodeKeys, first.as_bytes())?;
     }
-    let key = NodeKey { public_key: public_key.to_vec(), registered_ms: entry.now_ms() };
+    let key = NodeKey { public_key: public_key.to_vec(), registered_ms: entry.now_ms(), retired_ms: None };
     entry.state.insert(Table::NodeKeys, key_id.as_bytes(), &key)?;
     Ok(Reply::Done)
 }

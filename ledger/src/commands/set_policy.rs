@@ -7,7 +7,8 @@
 use crate::entities::Policy;
 use crate::entry::{Caller, Decided, Entry};
 use crate::limits::{
-    LOCKS_PER_USER_MAX, ORDER_PAYMENTS_MAX, ORDER_TICKETS_MAX, SESSIONS_PER_USER_MAX, SWEEP_ENTRIES_MAX,
+    LINE_PLACES_MAX, LOCKS_PER_USER_MAX, ORDER_PAYMENTS_MAX, ORDER_TICKETS_MAX, SESSIONS_PER_USER_MAX,
+    SWEEP_ENTRIES_MAX, USER_INTERESTS_MAX,
 };
 use crate::outcome::{Field, Refusal, Reply};
 use crate::store::Write;
@@ -35,7 +36,8 @@ fn is_within_bounds(policy: &Policy) -> bool {
     let payment = policy.payment_grace_ms <= GRACE_MS_MAX
         && (1..=ORDER_PAYMENTS_MAX as u32).contains(&policy.payment_attempts_max);
     let session = (1..=YEAR_MS).contains(&policy.session_ttl_ms)
-        && (1..=SESSIONS_PER_USER_MAX).contains(&policy.sessions_per_user_max);
+        && (1..=SESSIONS_PER_USER_MAX).contains(&policy.sessions_per_user_max)
+        && (1..=YEAR_MS).contains(&policy.request_ttl_ms);
     // Whoever retries while his lock lives must find his key.
     let idempotency = (policy.lock_ttl_ms.saturating_add(policy.payment_grace_ms)..=YEAR_MS)
         .contains(&policy.idempotency_ttl_ms)
@@ -46,7 +48,13 @@ fn is_within_bounds(policy: &Policy) -> bool {
         && policy.outbox_retention_ms <= YEAR_MS
         && policy.outbox_events_hard_max >= 1
         && policy.outbox_events_soft_max <= policy.outbox_events_hard_max;
-    lock && payment && session && idempotency && kept
+    // None at all is a rule, too.
+    let interest = (1..=DAY_MS).contains(&policy.offer_ttl_ms)
+        && policy.line_places_per_ticket_max <= LINE_PLACES_MAX
+        && policy.line_places_per_user_max <= USER_INTERESTS_MAX
+        && policy.watches_per_user_max <= USER_INTERESTS_MAX
+        && policy.audit_rows_max >= 1;
+    interest && lock && payment && session && idempotency && kept
 }
 
 #[cfg(test)]
@@ -67,6 +75,12 @@ mod tests {
             Policy { outbox_events_soft_max: u64::MAX, ..ok.clone() },
             Policy { history_per_entity_max: 0, ..ok.clone() },
             Policy { session_ttl_ms: u64::MAX, ..ok.clone() },
+            Policy { request_ttl_ms: 0, ..ok.clone() },
+            Policy { offer_ttl_ms: u64::MAX, ..ok.clone() },
+            Policy { line_places_per_ticket_max: LINE_PLACES_MAX + 1, ..ok.clone() },
+            Policy { line_places_per_user_max: USER_INTERESTS_MAX + 1, ..ok.clone() },
+            Policy { watches_per_user_max: u32::MAX, ..ok.clone() },
+            Policy { audit_rows_max: 0, ..ok.clone() },
         ] {
             assert!(!is_within_bounds(&bad), "{bad:?}");
         }

@@ -10,7 +10,7 @@ use crate::id::UserId;
 use crate::outcome::{Refusal, Reply};
 use crate::store::Write;
 
-pub(super) fn run<S: Write>(entry: &mut Entry<S>, id: UserId, epoch: u32) -> Decided {
+pub(super) fn run<S: Write>(entry: &mut Entry<S>, id: UserId, epoch: u32, agent: &str) -> Decided {
     let mut user = entry.user(id)?.filter(|user| !user.erased).ok_or(Refusal::UserNotFound)?;
     if user.banned {
         return Err(Refusal::Banned.into());
@@ -18,7 +18,7 @@ pub(super) fn run<S: Write>(entry: &mut Entry<S>, id: UserId, epoch: u32) -> Dec
     if user.epoch != epoch {
         return Err(Refusal::NotSignedIn.into());
     }
-    let session = entry.open_session(id, &mut user)?;
+    let session = entry.open_session(id, &mut user, agent)?;
     entry.put_user(id, &user);
     Ok(Reply::SignedIn { user: id, session, epoch })
 }

@@ -20,7 +20,9 @@ pub(super) fn run<S: Write>(entry: &mut Entry<S>, caller: &Caller, id: TicketId)
     match ticket.holding {
         Holding::Sold { .. } => return Err(Refusal::TicketSold { ticket: id }.into()),
         _ if ticket.withdrawn || ticket.withdraw_at_release => return unchanged(),
-        Holding::Locked { .. } => entry.update_ticket(id, &mut ticket, None, |t| t.withdraw_at_release = true)?,
+        Holding::Locked { .. } | Holding::Offered { .. } => {
+            entry.update_ticket(id, &mut ticket, None, |ticket| ticket.withdraw_at_release = true)?;
+        }
         Holding::Free => entry.update_ticket(id, &mut ticket, None, |ticket| ticket.withdrawn = true)?,
     }
     Ok(Reply::Ticket { ticket: id, version: ticket.version })

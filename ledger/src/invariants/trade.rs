@@ -17,6 +17,10 @@ impl<S: Read> Scan<'_, S> {
         self.counts.tickets_withdrawn += u64::from(ticket.withdrawn);
         self.check_versions(id.0, ticket.version)?;
         self.check_holding(id, ticket)?;
+        let watchers = self.count(Table::Watchers, key)?;
+        self.holds(u64::from(ticket.watchers) == watchers, || {
+            format!("ticket {id} says {} watchers, a scan {watchers}", ticket.watchers)
+        });
         let price_ok = (1..=PRICE_MINOR_MAX).contains(&ticket.price_minor) && ticket.price_version <= ticket.version;
         self.holds(price_ok, || {
             format!("ticket {id} costs {} since version {}", ticket.price_minor, ticket.price_version)
@@ -42,6 +46,10 @@ impl<S: Read> Scan<'_, S> {
             Holding::Free => {
                 let put_off = ticket.price_next_minor.is_some() || ticket.withdraw_at_release;
                 self.holds(!put_off, || format!("ticket {id} is free and waits for its release"));
+                return Ok(());
+            }
+            Holding::Offered { .. } => {
+                self.holds(!ticket.withdrawn, || format!("ticket {id} is withdrawn and offered"));
                 return Ok(());
             }
             Holding::Locked { order } => (order, false),

@@ -4,7 +4,8 @@ use bytes::Bytes;
 use holdfast_ledger::codec;
 use holdfast_ledger::command::{Actor, Batch, Command, IdempotencyKey, NewTicket, Seen, Service, Submitted, Wanted};
 use holdfast_ledger::entities::{Fence, Policy, Roles, SignedIn, TicketDetails};
-use holdfast_ledger::id::{ID_BYTES, Id, OrderId, PaymentId, SessionId, TicketId, UserId};
+use holdfast_ledger::event::EventType;
+use holdfast_ledger::id::{ID_BYTES, Id, OrderId, PaymentId, RequestId, SessionId, TicketId, UserId, WebhookId};
 use holdfast_ledger::invariants::check_invariants;
 use holdfast_ledger::money::{Currency, Decimal};
 use holdfast_ledger::outcome::Applied;
@@ -46,6 +47,14 @@ fn text() -> impl Strategy<Value = String> {
         Just("x".repeat(70_000)),
         any::<String>(),
     ]
+}
+
+fn url() -> impl Strategy<Value = String> {
+    prop_oneof![Just("https://receiver.example/hook".into()), Just("https://".into()), text()]
+}
+
+fn token_hash() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![3 => Just(vec![7; 32]), 1 => vec(any::<u8>(), 0..40)]
 }
 
 fn maybe<T: std::fmt::Debug + Clone + 'static>(
@@ -92,7 +101,7 @@ fn seen() -> impl Strategy<Value = Seen> {
 
 /// Rules as an operator's slip might write them.
 fn hostile_policy() -> BoxedStrategy<Policy> {
-    (vec(number(), 12), vec(small(), 7))
+    (vec(number(), 14), vec(small(), 11))
         .prop_map(|(long, short)| Policy {
             lock_ttl_ms: long[0],
             lock_extension_ms: long[1],
@@ -113,13 +122,20 @@ fn hostile_policy() -> BoxedStrategy<Policy> {
             outbox_retention_ms: long[8],
             outbox_events_soft_max: long[9],
             outbox_events_hard_max: long[10],
+            offer_ttl_ms: long[11],
+            line_places_per_ticket_max: short[7],
+            line_places_per_user_max: short[8],
+            watchers_per_ticket_max: short[9],
+            watches_per_user_max: short[10],
+            request_ttl_ms: long[12],
+            audit_rows_max: long[13],
         })
         .boxed()
 }
 
 /// One rule of a policy that is otherwise sound, so that some of the slips get past a check of the whole.
 fn slipped_policy() -> impl Strategy<Value = Policy> {
-    (hostile_policy(), 0u8..8).prop_map(|(hostile, which)| {
+    (hostile_policy(), 0u8..12).prop_map(|(hostile, which)| {
         let mut policy = Policy::default();
         match which {
             0 => policy.lock_ttl_ms = hostile.lock_ttl_ms,
@@ -129,6 +145,10 @@ fn slipped_policy() -> impl Strategy<Value = Policy> {
             4 => policy.idempotency_ttl_ms = hostile.idempotency_ttl_ms,
             5 => policy.history_per_entity_max = hostile.history_per_entity_max,
             6 => policy.sweep_entries_max = hostile.sweep_entries_max,
+            7 => policy.offer_ttl_ms = hostile.offer_ttl_ms,
+            8 => policy.line_places_per_ticket_max = hostile.line_places_per_ticket_max,
+            9 => policy.watches_per_user_max = hostile.watches_per_user_max,
+            10 => policy.request_ttl_ms = hostile.request_ttl_ms,
             _ => policy.payment_attempts_max = hostile.payment_attempts_max,
         }
         policy
@@ -148,13 +168,32 @@ fn command() -> BoxedStrategy<Command> {
     });
     let wanted = || (ticket(), seen()).prop_map(|(ticket, seen)| Wanted { ticket, seen });
     let users = prop_oneof![
-        (text(), text()).prop_map(|(email, password_hash)| Command::SignUp { email, password_hash }),
-        (user(), small()).prop_map(|(user, epoch)| Command::SignIn { user, epoch }),
+        (text(), text(), text()).prop_map(|(email, password_hash, agent)| Command::SignUp {
+            email,
+            password_hash,
+            agent
+        }),
+        (user(), small(), text()).prop_map(|(user, epoch, agent)| Command::SignIn { user, epoch, agent }),
         id().prop_map(|id| Command::SignOut { session: SessionId(id) }),
         (user(), roles).prop_map(|(user, roles)| Command::SetRoles { user, roles }),
         user().prop_map(|user| Command::BanUser { user }),
         user().prop_map(|user| Command::UnbanUser { user }),
         user().prop_map(|user| Command::EraseUser { user }),
+    ];
+    let request = || id().prop_map(RequestId);
+    let accounts = prop_oneof![
+        Just(Command::RefreshSession),
+        text().prop_map(|email| Command::ChangeEmail { email }),
+        text().prop_map(|password_hash| Command::ChangePassword { password_hash }),
+        user().prop_map(|user| Command::RequestReset { user }),
+        (user(), request(), text()).prop_map(|(user, request, password_hash)| Command::ResetPassword {
+            user,
+            request,
+            password_hash
+        }),
+        Just(Command::RequestVerification),
+        (user(), request()).prop_map(|(user, request)| Command::VerifyEmail { user, request }),
+        token_hash().prop_map(|token_hash| Command::ClaimOperator { token_hash }),
     ];
     let tickets = prop_oneof![
         new_ticket().prop_map(Command::CreateTicket),
@@ -174,6 +213,9 @@ fn command() -> BoxedStrategy<Command> {
         1 => order().prop_map(|order| Command::ExtendLock { order }),
         2 => (order(), text()).prop_map(|(order, token)| Command::BeginPayment { order, token }),
         1 => order().prop_map(|order| Command::RequestRefund { order }),
+        1 => order().prop_map(|order| Command::ReleaseLock { order }),
+        1 => ticket().prop_map(|ticket| Command::WatchTicket { ticket }),
+        1 => ticket().prop_map(|ticket| Command::UnwatchTicket { ticket }),
     ];
     let bank = prop_oneof![
         (payment(), text()).prop_map(|(payment, intent_id)| Command::RecordIntent { payment, intent_id }),
@@ -191,10 +233,26 @@ fn command() -> BoxedStrategy<Command> {
         (text(), vec(any::<u8>(), 0..40))
             .prop_map(|(key_id, public_key)| Command::RegisterNodeKey { key_id, public_key }),
         number().prop_map(|upto| Command::AckOutbox { upto }),
+        token_hash().prop_map(|token_hash| Command::SetBootstrapToken { token_hash }),
+        text().prop_map(|key_id| Command::RetireNodeKey { key_id }),
         any::<u16>().prop_map(|lineage| Command::RaiseLineage { lineage }),
     ];
+    let webhook = || id().prop_map(WebhookId);
+    let event_types = vec((0..EventType::ALL.len()).prop_map(|at| EventType::ALL[at]), 0..4);
+    let services = prop_oneof![
+        (any::<bool>(), text(), vec(any::<u8>(), 31..34)).prop_map(|(payments, key_id, public_key)| {
+            let service = if payments { Service::Payments } else { Service::Notifications };
+            Command::RegisterServiceKey { service, key_id, public_key }
+        }),
+        text().prop_map(|key_id| Command::RevokeServiceKey { key_id }),
+        (maybe(webhook()), url(), maybe(text()), event_types)
+            .prop_map(|(webhook, url, secret, event_types)| Command::PutWebhook { webhook, url, secret, event_types }),
+        webhook().prop_map(|webhook| Command::RemoveWebhook { webhook }),
+    ];
     // Boxed, each: unions of unions by value overflow the stack of an unoptimised build.
-    prop_oneof![2 => users.boxed(), 3 => tickets.boxed(), 4 => orders.boxed(), 3 => bank.boxed(), 1 => cluster.boxed()]
+    let people = prop_oneof![2 => users.boxed(), 2 => accounts.boxed()];
+    let cluster = prop_oneof![2 => cluster.boxed(), 1 => services.boxed()];
+    prop_oneof![3 => people.boxed(), 3 => tickets.boxed(), 4 => orders.boxed(), 3 => bank.boxed(), 2 => cluster.boxed()]
         .boxed()
 }
 
@@ -247,7 +305,16 @@ fn walked(policy: &Policy, steps: &[crate::walk::Step]) -> State<MemoryStore> {
 
 /// What people and things are: everything but the records about requests and sessions, which age by themselves.
 fn substance(state: &State<MemoryStore>) -> Vec<(Table, Bytes, Bytes)> {
-    let ages = [Table::Meta, Table::Users, Table::Sessions, Table::Idempotency, Table::IdempotencyByAge, Table::Outbox];
+    let ages = [
+        Table::Meta,
+        Table::Users,
+        Table::Sessions,
+        Table::Idempotency,
+        Table::IdempotencyByAge,
+        Table::Outbox,
+        Table::Requests,
+        Table::RequestsByEnd,
+    ];
     rows(state.store()).into_iter().filter(|(table, ..)| !ages.contains(table)).collect()
 }
 
@@ -314,7 +381,11 @@ fn an_entry_too_large_is_refused_whole() {
     let sign_up = |number: usize| Submitted {
         actor: Actor::Anonymous,
         idempotency: None,
-        command: Command::SignUp { email: format!("{number}@example.com"), password_hash: "$argon2id$x".into() },
+        command: Command::SignUp {
+            email: format!("{number}@example.com"),
+            password_hash: "$argon2id$x".into(),
+            agent: String::new(),
+        },
     };
     let mut state = State::open(MemoryStore::default()).expect("a store in memory");
     let batch = Batch { time_ms: NOON_MS, commands: (0..=ENTRY_COMMANDS_MAX).map(sign_up).collect() };

@@ -276,12 +276,12 @@ impl Walker {
 
     /// The entry that every walk begins with: the rules, and four people.
     pub fn opening(&self, policy: &Policy) -> Vec<Batch> {
-        let sign_up = |who: &str| Submitted {
+        let signed_up = |who: &str| Submitted {
             actor: Actor::Anonymous,
             idempotency: None,
-            command: Command::SignUp { email: format!("{who}@example.com"), password_hash: "$argon2id$x".into() },
+            command: sign_up(format!("{who}@example.com")),
         };
-        let people = ["a", "b", "c", "d"].map(sign_up);
+        let people = ["a", "b", "c", "d"].map(signed_up);
         let commands = std::iter::once(system(Command::SetPolicy(policy.clone()))).chain(people).collect();
         vec![Batch { time_ms: NOON_MS, commands }]
     }
@@ -385,13 +385,13 @@ impl Walker {
         let (actor, command) = match ask {
             Ask::SignUp { address } => {
                 let email = format!("{}@Example.com", ["A", "b", "e", "f"][usize::from(*address)]);
-                (Actor::Anonymous, Command::SignUp { email, password_hash: "$argon2id$x".into() })
+                (Actor::Anonymous, sign_up(email))
             }
             Ask::SignIn { user, stale } => {
                 let user = self.user(*user).user;
                 let epoch = self.epochs[&user];
                 let epoch = if *stale { epoch.saturating_sub(1) } else { epoch };
-                (Actor::Anonymous, Command::SignIn { user, epoch })
+                (Actor::Anonymous, Command::SignIn { user, epoch, agent: String::new() })
             }
             Ask::SignOut { user } => {
                 let signed_in = self.user(*user);
@@ -450,6 +450,10 @@ impl Walker {
             Says::Refunded => Command::RecordRefunded { payment },
         }
     }
+}
+
+fn sign_up(email: String) -> Command {
+    Command::SignUp { email, password_hash: "$argon2id$x".into(), agent: String::new() }
 }
 
 fn system(command: Command) -> Submitted {

@@ -139,7 +139,7 @@ impl Model {
     fn decide(&mut self, actor: &Actor, command: &Command) -> Settled {
         match command {
             Command::SignUp { email, .. } => self.sign_up(email),
-            Command::SignIn { user, epoch } => self.sign_in(*user, *epoch),
+            Command::SignIn { user, epoch, .. } => self.sign_in(*user, *epoch),
             Command::SignOut { session } => self.sign_out(actor, *session),
             Command::BanUser { user } => self.ban(*user),
             Command::UnbanUser { user } => self.unban(*user),

@@ -70,7 +70,10 @@ impl Model {
             Holding::Locked { order } => {
                 return Err(Refusal::TicketReserved { ticket: id, deadline_ms: self.orders[&order].deadline_ms });
             }
-            Holding::Free => (),
+            Holding::Offered { deadline_ms, user, .. } if user != buyer => {
+                return Err(Refusal::TicketReserved { ticket: id, deadline_ms });
+            }
+            Holding::Free | Holding::Offered { .. } => (),
         }
         if ticket.sale_ends_ms.is_some_and(|ends_ms| self.now_ms >= ends_ms) {
             return Err(Refusal::SaleEnded { ticket: id });

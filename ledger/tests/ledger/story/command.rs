@@ -3,7 +3,14 @@
 //! | line | meaning |
 //! |---|---|
 //! | `bob: signup [email=…]`, `bob: signin [user=…] [epoch=N]`, `bob: signout` | an account, another session (also under another name), its end |
-//! | `ban bob`, `unban bob`, `erase bob`, `roles bob seller operator_admin` | what operators do |
+//! | `bob: refresh`, `bob: revoke carol` | his session goes on; the one that is called carol ends |
+//! | `bob: email bob@example.org`, `bob: password [hash=…]`, `bob: verify` | changes of an account; a mail that proves its address |
+//! | `nobody: forgot bob`, `nobody: reset bob r1 [hash=…]`, `nobody: verified bob r2` | a mail for a lost password; what came of the mails |
+//! | `bootstrap 7`, `bob: claim 7` | the token of the first operator, a byte standing for its hash |
+//! | `ban bob`, `unban bob`, `erase bob`, `roles bob seller operator_admin`, `release o1` | what operators do |
+//! | `service_key payments k1 [byte=7]`, `revoke_key k1`, `retire_key k1` | keys of services and nodes |
+//! | `webhook https://… [id=w1] [secret=…] [types=ticket:created,…]`, `remove_webhook w1` | where events are posted |
+//! | `bob: watch t1`, `bob: unwatch t1` | wants to be told of another price |
 //! | `alice: sell "title" price=20.00 [currency=EUR] [external=…] [seat=…] [sale_ends="14:00:00"]` | a ticket |
 //! | `alice: import "first" "second" price=20.00` | several, the title being the seller's own id of each |
 //! | `alice: edit t1 [title=…] price=25.00 [version=N]`, `alice: schedule t1 [price=25.00]`, `alice: withdraw t1` | changes of a ticket |
@@ -17,14 +24,18 @@
 //! Every line may carry an idempotency key: `key=… [request=N]`, where another `request` is another body.
 
 use holdfast_ledger::codec;
-use holdfast_ledger::command::{Command, NewTicket, Seen, Wanted};
+use holdfast_ledger::command::{Command, NewTicket, Seen, Service, Wanted};
 use holdfast_ledger::entities::{Fence, Payment, Policy, Roles, TicketDetails};
-use holdfast_ledger::id::{Id, OrderId, PaymentId, TicketId, UserId};
+use holdfast_ledger::event::EventType;
+use holdfast_ledger::id::{Id, OrderId, PaymentId, RequestId, TicketId, UserId, WebhookId};
 use holdfast_ledger::money::{Currency, Decimal};
 use holdfast_ledger::store::Write;
 use holdfast_ledger::tables::Table;
 
 use super::{DAY_MS, Fallible, Story};
+
+/// What a password is kept as, where the story does not care.
+const PASSWORD_HASH: &str = "$argon2id$v=19$m=8,t=1,p=1$c2FsdA$aGFzaA";
 
 type Arguments<'a> = goldenscript::ArgumentConsumer<'a>;
 
@@ -46,8 +57,15 @@ pub fn parse<S: Write>(line: &goldenscript::Command, who: Option<&str>, story: &
         "signup" | "signin" | "signout" | "roles" | "ban" | "unban" | "erase" => {
             user(line, who, &mut arguments, story)?
         }
-        "sell" | "import" | "edit" | "schedule" | "withdraw" => ticket(line, &mut arguments, story)?,
-        "order" | "cancel" | "extend" | "pay" | "refund" => order(line, &mut arguments, story)?,
+        "refresh" | "revoke" | "email" | "password" | "verify" | "forgot" | "reset" | "verified" | "bootstrap"
+        | "claim" => account(line, &mut arguments, story)?,
+        "service_key" | "revoke_key" | "retire_key" | "webhook" | "remove_webhook" => {
+            service(line, &mut arguments, story)?
+        }
+        "sell" | "import" | "edit" | "schedule" | "withdraw" | "watch" | "unwatch" => {
+            ticket(line, &mut arguments, story)?
+        }
+        "order" | "cancel" | "extend" | "pay" | "refund" | "release" => order(line, &mut arguments, story)?,
         "tick" => Command::Tick,
         "ack" => Command::AckOutbox { upto: arguments.next_pos().ok_or("up to what?")?.parse()? },
         "lineage" => Command::RaiseLineage { lineage: arguments.next_pos().ok_or("which?")?.parse()? },
@@ -77,13 +95,15 @@ fn user<S: Write>(
             email: arguments
                 .take_key("email")
                 .map_or_else(|| format!("{}@example.com", who.unwrap_or("x")), String::from),
-            password_hash: arguments.take_key("hash").unwrap_or("$argon2id$v=19$m=8,t=1,p=1$c2FsdA$aGFzaA").into(),
+            password_hash: arguments.take_key("hash").unwrap_or(PASSWORD_HASH).into(),
+            agent: arguments.take_key("agent").unwrap_or("").into(),
         },
         "signin" => {
             let name = arguments.take_key("user").or(who).ok_or("who signs in?")?;
             let user = UserId(story.names.id(name)?);
             let epoch = arguments.take_key("epoch").map(str::parse).transpose()?;
-            Command::SignIn { user, epoch: epoch.map_or_else(|| story.epoch(user), Ok)? }
+            let agent = arguments.take_key("agent").unwrap_or("").into();
+            Command::SignIn { user, epoch: epoch.map_or_else(|| story.epoch(user), Ok)?, agent }
         }
         "signout" => Command::SignOut { session: story.names.signed_in(who.ok_or("who?")?)?.session },
         "ban" => Command::BanUser { user: named(arguments)? },
@@ -102,6 +122,57 @@ fn user<S: Write>(
             }
             Command::SetRoles { user, roles }
         }
+    })
+}
+
+fn account<S: Write>(line: &goldenscript::Command, arguments: &mut Arguments, story: &Story<S>) -> Fallible<Command> {
+    let named = |arguments: &mut Arguments| Fallible::Ok(UserId(subject(arguments, story)?));
+    let request = |arguments: &mut Arguments| Fallible::Ok(RequestId(subject(arguments, story)?));
+    let hash = |arguments: &mut Arguments| arguments.take_key("hash").unwrap_or(PASSWORD_HASH).to_string();
+    let byte = |arguments: &mut Arguments| Fallible::Ok(vec![arguments.next_pos().ok_or("which?")?.parse()?; 32]);
+    Ok(match line.name.as_str() {
+        "refresh" => Command::RefreshSession,
+        "revoke" => Command::SignOut { session: story.names.signed_in(arguments.next_pos().ok_or("whose?")?)?.session },
+        "email" => Command::ChangeEmail { email: arguments.next_pos().ok_or("which?")?.into() },
+        "password" => Command::ChangePassword { password_hash: hash(arguments) },
+        "verify" => Command::RequestVerification,
+        "forgot" => Command::RequestReset { user: named(arguments)? },
+        "reset" => {
+            let (user, request) = (named(arguments)?, request(arguments)?);
+            Command::ResetPassword { user, request, password_hash: hash(arguments) }
+        }
+        "verified" => Command::VerifyEmail { user: named(arguments)?, request: request(arguments)? },
+        "bootstrap" => Command::SetBootstrapToken { token_hash: byte(arguments)? },
+        _ => Command::ClaimOperator { token_hash: byte(arguments)? },
+    })
+}
+
+fn service<S: Write>(line: &goldenscript::Command, arguments: &mut Arguments, story: &Story<S>) -> Fallible<Command> {
+    let key_id = |arguments: &mut Arguments| Fallible::Ok(arguments.next_pos().ok_or("which key?")?.to_string());
+    Ok(match line.name.as_str() {
+        "service_key" => {
+            let service = match arguments.next_pos() {
+                Some("payments") => Service::Payments,
+                Some("notifications") => Service::Notifications,
+                _ => return Err("which service?".into()),
+            };
+            let public_key = vec![arguments.take_key("byte").unwrap_or("7").parse()?; 32];
+            Command::RegisterServiceKey { service, key_id: key_id(arguments)?, public_key }
+        }
+        "revoke_key" => Command::RevokeServiceKey { key_id: key_id(arguments)? },
+        "retire_key" => Command::RetireNodeKey { key_id: key_id(arguments)? },
+        "webhook" => {
+            let id = arguments.take_key("id").map(|name| story.names.id(name)).transpose()?;
+            let types = arguments.take_key("types").map_or(Vec::new(), |types| types.split(',').collect());
+            let known = |name: &str| EventType::ALL.iter().copied().find(|known| known.name() == name);
+            Command::PutWebhook {
+                webhook: id.map(WebhookId),
+                url: arguments.next_pos().ok_or("where?")?.into(),
+                secret: arguments.take_key("secret").map(String::from),
+                event_types: types.into_iter().map(known).collect::<Option<_>>().ok_or("no such event")?,
+            }
+        }
+        _ => Command::RemoveWebhook { webhook: WebhookId(subject(arguments, story)?) },
     })
 }
 
@@ -147,6 +218,8 @@ fn ticket<S: Write>(line: &goldenscript::Command, arguments: &mut Arguments, sto
             }
         }
         "schedule" => Command::SchedulePrice { ticket: TicketId(subject(arguments, story)?), price: price(arguments)? },
+        "watch" => Command::WatchTicket { ticket: TicketId(subject(arguments, story)?) },
+        "unwatch" => Command::UnwatchTicket { ticket: TicketId(subject(arguments, story)?) },
         _ => Command::WithdrawTicket { ticket: TicketId(subject(arguments, story)?) },
     })
 }
@@ -169,6 +242,7 @@ fn order<S: Write>(line: &goldenscript::Command, arguments: &mut Arguments, stor
         "cancel" => Command::CancelOrder { order: named(arguments)?, version: number(arguments, "version")? },
         "extend" => Command::ExtendLock { order: named(arguments)? },
         "refund" => Command::RequestRefund { order: named(arguments)? },
+        "release" => Command::ReleaseLock { order: named(arguments)? },
         _ => {
             let token = arguments.take_key("token").unwrap_or("tok_visa").to_string();
             Command::BeginPayment { order: named(arguments)?, token }
@@ -226,6 +300,13 @@ fn policy(mut policy: Policy, arguments: &mut Arguments) -> Fallible<Policy> {
             "outbox_retention" => policy.outbox_retention_ms = duration(value)?,
             "outbox_soft" => policy.outbox_events_soft_max = value.parse()?,
             "outbox_hard" => policy.outbox_events_hard_max = value.parse()?,
+            "offer_ttl" => policy.offer_ttl_ms = duration(value)?,
+            "line" => policy.line_places_per_ticket_max = value.parse()?,
+            "places_per_user" => policy.line_places_per_user_max = value.parse()?,
+            "watchers" => policy.watchers_per_ticket_max = value.parse()?,
+            "watches_per_user" => policy.watches_per_user_max = value.parse()?,
+            "request_ttl" => policy.request_ttl_ms = duration(value)?,
+            "audit_rows" => policy.audit_rows_max = value.parse()?,
             _ => return Err(format!("no rule {key}").into()),
         }
     }

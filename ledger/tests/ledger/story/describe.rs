@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use holdfast_ledger::codec;
-use holdfast_ledger::entities::{Change, Holding, Order, OrderStatus, Payment, Ticket, User};
+use holdfast_ledger::entities::{Change, Holding, Order, OrderStatus, Payment, PlaceStatus, Ticket, User};
 use holdfast_ledger::event::{Event, EventBody};
 use holdfast_ledger::id::{Id, OrderId, TicketId};
 use holdfast_ledger::money::Currency;
@@ -64,6 +64,13 @@ impl Names {
             Reply::Ticket { ticket, version } => format!(" {} v{version}", self.of(ticket.0)),
             Reply::Order { order, version } => format!(" {} v{version}", self.of(order.0)),
             Reply::Payment { payment, order } => format!(" {} for {}", self.of(payment.0), self.of(order.0)),
+            Reply::Request { user, request, expires_ms } => {
+                format!(" {} for {} until {}", self.of(request.0), self.of(user.0), time(*expires_ms))
+            }
+            Reply::Webhook { webhook } => format!(" {}", self.of(webhook.0)),
+            Reply::Place { place, ticket, version } => {
+                format!(" {} for {} v{version}", self.of(place.0), self.of(ticket.0))
+            }
             Reply::Tickets(tickets) => tickets.iter().fold(String::new(), |told, ticket| match ticket {
                 Ok((ticket, true)) => told + &format!(" {}", self.of(ticket.0)),
                 Ok((ticket, false)) => told + &format!(" {} (there already)", self.of(ticket.0)),
@@ -79,7 +86,7 @@ impl Names {
         let details = match refusal {
             TicketNotFound { ticket: t } | TicketSold { ticket: t } | TicketWithdrawn { ticket: t } => ticket(t),
             SaleEnded { ticket: t } | SellerBanned { ticket: t } | OwnTicket { ticket: t } => ticket(t),
-            TicketNotEditable { ticket: t } => ticket(t),
+            TicketNotEditable { ticket: t } | TicketAvailable { ticket: t } | LineClosed { ticket: t } => ticket(t),
             TicketReserved { ticket: t, deadline_ms } => format!("{} until {}", ticket(t), time(*deadline_ms)),
             TicketReservedByYou { ticket: t, order: o } => format!("{} by {}", ticket(t), order(o)),
             PriceChanged { ticket: t, seen_minor, price_minor, currency, version } => {
@@ -89,7 +96,7 @@ impl Names {
             Invalid { field } => words(field),
             VersionMismatch { version } => format!("it is v{version}"),
             TooManyTickets { max } | TooManyLocks { max } | ExtensionsUsedUp { max } => format!("at most {max}"),
-            AttemptsUsedUp { max } | TooManyIdempotencyKeys { max } => format!("at most {max}"),
+            AttemptsUsedUp { max } | TooManyIdempotencyKeys { max } | TooMany { max, .. } => format!("at most {max}"),
             CoolingDown { until_ms } => format!("until {}", time(*until_ms)),
             OrderExpired { order: o } | OrderCancelled { order: o } | OrderComplete { order: o } => order(o),
             PaymentInProgress { order: o } | NotRefundable { order: o } => order(o),
@@ -97,7 +104,8 @@ impl Names {
                 String::new()
             }
             EmailInUse | CurrenciesDiffer | StaleFence | PaymentConflict | IdempotencyKeyReused => String::new(),
-            OutboxFull | EntryTooLarge => String::new(),
+            OutboxFull | EntryTooLarge | BootstrapClaimed | BootstrapRefused => String::new(),
+            RequestNotFound | KeyNotFound | WebhookNotFound | PlaceNotFound => String::new(),
         };
         format!("{} {details}", refusal.code()).trim_end().into()
     }
@@ -124,8 +132,22 @@ impl Names {
                 money(*amount_minor, *currency),
                 optional("intent", intent_id.as_ref()),
             ),
-            EventBody::User { banned, epoch, .. } => {
-                format!("v{} epoch {epoch}{}", event.version, if *banned { " banned" } else { "" })
+            EventBody::User { banned, erased, verified, epoch, .. } => {
+                let said = [(*banned, " banned"), (*erased, " erased"), (*verified, " verified")];
+                let said: String = said.into_iter().filter(|(is, _)| *is).map(|(_, said)| said).collect();
+                format!("v{} epoch {epoch}{said}", event.version)
+            }
+            EventBody::UserRequest { request, expires_ms, .. } => {
+                format!("v{} {} until {}", event.version, self.of(request.0), time(*expires_ms))
+            }
+            EventBody::Place { ticket, user, status, .. } => {
+                format!(
+                    "v{} {} for {}, {}",
+                    event.version,
+                    self.of(user.0),
+                    self.of(ticket.0),
+                    self.place_status(status)
+                )
             }
         };
         format!("{} {} {body}", event.event_type.name(), self.of(event.entity)).trim_end().into()
@@ -136,6 +158,9 @@ impl Names {
             Holding::Free => "free".into(),
             Holding::Locked { order } => format!("locked by {}", self.of(order.0)),
             Holding::Sold { order } => format!("sold to {}", self.of(order.0)),
+            Holding::Offered { user, deadline_ms, .. } => {
+                format!("offered to {} until {}", self.of(user.0), time(*deadline_ms))
+            }
         }
     }
 
@@ -194,6 +219,8 @@ impl Names {
         );
         told += &optional(", next price", ticket.price_next_minor.map(|minor| money(minor, ticket.currency)));
         told += if ticket.withdrawn { ", withdrawn" } else { "" };
+        told += &optional(", waiting", (ticket.waiting > 0).then_some(ticket.waiting));
+        told += &optional(", watchers", (ticket.watchers > 0).then_some(ticket.watchers));
         told += if ticket.withdraw_at_release { ", to be withdrawn at release" } else { "" };
         told += &optional(", seat", ticket.details.seat.as_ref());
         told + &optional(", sale ends", ticket.details.sale_ends_ms.map(time))
@@ -222,6 +249,15 @@ impl Names {
         )
     }
 
+    fn place_status(&self, status: &PlaceStatus) -> String {
+        match status {
+            PlaceStatus::Offered { deadline_ms } => format!("offered until {}", time(*deadline_ms)),
+            PlaceStatus::Taken { order } => format!("taken by {}", self.of(order.0)),
+            PlaceStatus::Left(reason) => format!("left ({})", words(reason)),
+            other => words(other),
+        }
+    }
+
     fn user(&self, user: &User) -> String {
         let mut told =
             format!("v{} epoch {}, sessions {}, locks {}", user.version, user.epoch, user.sessions, user.locks_live);
@@ -230,6 +266,10 @@ impl Names {
         say(user.cooldown_until_ms > 0, format!(", cools down until {}", time(user.cooldown_until_ms)));
         say(user.banned, ", banned".into());
         say(user.erased, ", erased".into());
+        say(user.verified, ", verified".into());
+        say(user.requests > 0, format!(", requests {}", user.requests));
+        say(user.watches > 0, format!(", watches {}", user.watches));
+        say(user.places > 0, format!(", places {}", user.places));
         told
     }
 

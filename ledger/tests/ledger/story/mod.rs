@@ -15,7 +15,8 @@
 //!
 //! A signed-up user is known by the prefix he signed up with. `payments:` and `notifications:` are the services, `nobody:` is
 //! somebody not signed in, and no prefix is the cluster itself. Tickets, orders and payments are called `t1`, `o1`, `p1` … in
-//! the order in which they come to be; `missing` is an id that nothing has. [`command`] is the manual of the commands.
+//! the order in which they come to be, places in line `l1`, requests for mails `r1`, webhooks `w1`; `missing` is an id that nothing
+//! has. [`command`] is the manual of the commands.
 //!
 //! Time: `at "12:00:00"` sets the leader's clock, forwards or back, `advance 15m` moves it; each entry is stamped with it.
 //! `show`, `id`, `history`, `available`, `open_payments`, `outbox`, `now` and `hash` (of the state) look at what is there; `restart`
@@ -154,6 +155,9 @@ impl<S: Write> Story<S> {
             }
             Ok(Reply::Order { order, .. }) => self.names.number("o", order.0),
             Ok(Reply::Payment { payment, .. }) => self.names.number("p", payment.0),
+            Ok(Reply::Request { request, .. }) => self.names.number("r", request.0),
+            Ok(Reply::Webhook { webhook }) => self.names.number("w", webhook.0),
+            Ok(Reply::Place { place, .. }) => self.names.number("l", place.0),
             _ => (),
         }
         Ok(())

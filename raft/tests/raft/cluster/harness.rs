@@ -257,7 +257,8 @@ impl Drop for Cluster {
 
 /// Signs up `name`, and says whether it is new.
 pub fn sign_up(name: &str) -> Submitted {
-    let command = Command::SignUp { email: format!("{name}@example.org"), password_hash: "hash".into() };
+    let email = format!("{name}@example.org");
+    let command = Command::SignUp { email, password_hash: "hash".into(), agent: String::new() };
     Submitted { actor: Actor::Anonymous, idempotency: None, command }
 }
 

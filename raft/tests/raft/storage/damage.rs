@@ -189,7 +189,7 @@ async fn an_entry_that_fails_in_the_middle_is_taken_back() {
     let anonymous = |command| Submitted { actor: Actor::Anonymous, idempotency: None, command };
     let sign_up = |who: &str| {
         let email = format!("{who}@example.com");
-        anonymous(Command::SignUp { email, password_hash: "$argon2id$x".into() })
+        anonymous(Command::SignUp { email, password_hash: "$argon2id$x".into(), agent: String::new() })
     };
     let batch = |commands| Batch { time_ms: 1_000, commands };
     let disk = SimDisk::new(1);
@@ -208,7 +208,7 @@ async fn an_entry_that_fails_in_the_middle_is_taken_back() {
     let mut storage = drive::open(&disk).await;
     let hash = storage.state.with_state(|state| state.state_hash());
     let user = UserId(Id::mint(0, 1, 0));
-    let both = batch(vec![sign_up("b"), anonymous(Command::SignIn { user, epoch: 0 })]);
+    let both = batch(vec![sign_up("b"), anonymous(Command::SignIn { user, epoch: 0, agent: String::new() })]);
     drive::append(&mut storage, vec![drive::entry(1, 2, &both)]).await.expect("appended");
     drive::commit(&mut storage, drive::id(1, 2)).await.expect_err("stops");
     let fault = storage.fatal.latched();

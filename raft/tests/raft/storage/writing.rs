@@ -130,6 +130,7 @@ async fn apply_waits_when_too_much_is_not_flushed() {
             command: holdfast_ledger::command::Command::SignUp {
                 email: format!("{number}@example.com"),
                 password_hash: "$argon2id$x".into(),
+                agent: String::new(),
             },
         }],
     };
