@@ -13,6 +13,7 @@ use crate::id::UserId;
 use crate::keys;
 use crate::limits::IDEMPOTENCY_KEY_BYTES_MAX;
 use crate::outcome::{Field, Outcome, Refusal, Settled};
+use crate::planted::{Bug, at_work};
 use crate::rows::damaged;
 use crate::state::State;
 use crate::store::{Order, Read, StoreError, Write};
@@ -43,6 +44,9 @@ impl<S: Write> Entry<'_, S> {
         if key.key.is_empty() || key.key.len() > IDEMPOTENCY_KEY_BYTES_MAX {
             return Ok(Some(self.refused(Refusal::Invalid { field: Field::IdempotencyKey })));
         }
+        if at_work(Bug::IgnoreKeys) {
+            return Ok(None);
+        }
         let row_key = keys::text(user.0, &key.key);
         let record: Option<IdempotencyRecord> = self.state.row(Table::Idempotency, &row_key)?;
         if let Some(record) = record {
@@ -62,7 +66,7 @@ impl<S: Write> Entry<'_, S> {
 
     /// Keeps what was decided under a key that [`Entry::remembered`] found free.
     pub fn remember(&mut self, user: UserId, key: &IdempotencyKey, settled: &Settled) -> Result<(), StoreError> {
-        if settled.as_ref().is_err_and(may_be_tried_again) {
+        if settled.as_ref().is_err_and(may_be_tried_again) || at_work(Bug::IgnoreKeys) {
             return Ok(());
         }
         let recorded_ms = self.now_ms();
@@ -77,6 +81,16 @@ impl<S: Write> Entry<'_, S> {
         account.idempotency_records += 1;
         self.put_user(user, &account);
         Ok(())
+    }
+
+    /// Drops every record, for [`Bug::DropKeysAtSnapshot`].
+    #[cfg(feature = "planted")]
+    pub(crate) fn forget_all(&mut self) -> Result<(), StoreError> {
+        for (key, _) in self.state.store.range(Table::Idempotency, &[], None, Order::Ascending, usize::MAX)? {
+            let record: IdempotencyRecord = self.state.row_required(Table::Idempotency, &key)?;
+            self.forget(&key, record.recorded_ms)?;
+        }
+        self.state.read_idempotency_front()
     }
 
     /// Drops one record.

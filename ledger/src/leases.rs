@@ -9,6 +9,7 @@ use crate::event::EventType;
 use crate::id::{ID_BYTES, OrderId, PaymentId, TicketId, UserId};
 use crate::keys;
 use crate::limits::ORDER_PAYMENTS_MAX;
+use crate::planted::{self, Bug, at_work};
 use crate::rows::damaged;
 use crate::state::State;
 use crate::store::{Order as Direction, Read, StoreError, Write};
@@ -17,7 +18,12 @@ use crate::tables::Table;
 impl<S: Read> State<S> {
     /// Whether some lock may have run out that is not reclaimed yet. Exact after an entry, since its sweep looks.
     pub(crate) fn lock_is_due(&self) -> bool {
-        self.fronts.deadline_ms.is_some_and(|deadline_ms| deadline_ms <= self.meta.now_ms)
+        self.fronts.deadline_ms.is_some_and(|deadline_ms| deadline_ms <= self.over_until_ms())
+    }
+
+    /// A lock whose deadline is not after this is over.
+    pub(crate) fn over_until_ms(&self) -> u64 {
+        self.meta.now_ms + if at_work(Bug::ReclaimEarly) { 1_000 } else { 0 }
     }
 }
 
@@ -90,7 +96,7 @@ impl<S: Write> Entry<'_, S> {
             && let Some(Ticket { holding: Holding::Locked { order }, .. }) = &ticket
         {
             let order = self.order_required(*order)?;
-            if order.deadline_ms <= self.now_ms() {
+            if order.deadline_ms <= self.state.over_until_ms() {
                 self.reclaim_user(order.user)?;
                 return self.ticket(id);
             }
@@ -107,7 +113,7 @@ impl<S: Write> Entry<'_, S> {
         let mut due = Vec::new();
         for id in self.locks_of(user)? {
             let order = self.order_required(id)?;
-            if order.deadline_ms <= self.now_ms() {
+            if order.deadline_ms <= self.state.over_until_ms() {
                 due.push((id, order));
             }
         }
@@ -140,12 +146,40 @@ impl<S: Write> Entry<'_, S> {
         }
         let to = (self.now_ms() + 1).to_be_bytes();
         let due = self.state.store.range(Table::Deadlines, &[], Some(&to), Direction::Ascending, max)?;
+        let due = if at_work(Bug::SweepUnordered) { planted::unordered(due) } else { due };
         for (key, _) in &due {
             let id = order_at(Table::Deadlines, key, size_of::<u64>())?;
             let mut order = self.order_required(id)?;
             self.cancel_order(id, &mut order, CancelReason::Expired)?;
         }
         self.state.read_deadline_front()
+    }
+}
+
+#[cfg(feature = "planted")]
+const MOVED_LOCKS_MAX: usize = 1_000;
+
+#[cfg(feature = "planted")]
+impl<S: Write> Entry<'_, S> {
+    /// Ends the locks that would be over if their deadlines had not been moved, for [`Bug::ReleaseOnStaleTick`].
+    pub fn release_moved_locks(&mut self) -> Result<(), StoreError> {
+        let locks = self.state.store.range(Table::Deadlines, &[], None, Direction::Ascending, MOVED_LOCKS_MAX)?;
+        for (key, _) in locks {
+            let id = order_at(Table::Deadlines, &key, size_of::<u64>())?;
+            let mut order = self.order_required(id)?;
+            if order.created_ms + self.state.meta.policy.lock_ttl_ms <= self.now_ms() {
+                self.cancel_order(id, &mut order, CancelReason::Expired)?;
+            }
+        }
+        self.state.read_deadline_front()
+    }
+}
+
+#[cfg(not(feature = "planted"))]
+impl<S: Write> Entry<'_, S> {
+    /// Without the planted bugs there is nothing of the kind.
+    pub fn release_moved_locks(&mut self) -> Result<(), StoreError> {
+        Ok(())
     }
 }
 

@@ -13,6 +13,7 @@ pub mod invariants;
 pub mod limits;
 pub mod money;
 pub mod outcome;
+pub mod planted;
 pub mod query;
 pub mod state;
 pub mod store;

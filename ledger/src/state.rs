@@ -14,6 +14,7 @@ use crate::entities::Policy;
 use crate::entry::Entry;
 use crate::limits::{ENTRY_COMMANDS_MAX, TIME_MS_MAX};
 use crate::outcome::{Applied, Refusal};
+use crate::planted::{Bug, at_work};
 use crate::rows::row_hash;
 use crate::store::{Read, StoreError, Write};
 use crate::tables::Table;
@@ -129,7 +130,8 @@ impl<S: Write> State<S> {
     pub fn apply(&mut self, index: u64, batch: &Batch) -> Result<Applied, StoreError> {
         assert!(index > self.meta.index, "entries come in order: {index} after {}", self.meta.index);
         self.meta.index = index;
-        self.meta.now_ms = self.meta.now_ms.max(batch.time_ms.min(TIME_MS_MAX));
+        let back_ms = if at_work(Bug::TimeGoesBack) { self.meta.now_ms } else { 0 };
+        self.meta.now_ms = (self.meta.now_ms - back_ms).max(batch.time_ms.min(TIME_MS_MAX));
         let mut entry = Entry::new(self);
         let fits = batch.commands.len() <= ENTRY_COMMANDS_MAX;
         let mut outcomes = Vec::with_capacity(batch.commands.len());
@@ -138,6 +140,16 @@ impl<S: Write> State<S> {
         }
         let events = entry.finish()?;
         Ok(Applied { index, time_ms: self.meta.now_ms, outcomes, events })
+    }
+}
+
+#[cfg(feature = "planted")]
+impl<S: Write> State<S> {
+    /// Forgets all idempotency records, as the state of a snapshot that was made without them.
+    pub fn forget_keys(&mut self) -> Result<(), StoreError> {
+        let mut entry = Entry::new(self);
+        entry.forget_all()?;
+        entry.finish().map(|_| ())
     }
 }
 

@@ -11,6 +11,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use holdfast_ledger::planted::{Bug, at_work};
 use openraft::type_config::TypeConfigExt;
 use tokio::sync::{mpsc, oneshot};
 
@@ -95,6 +96,7 @@ async fn round<S: IndexSource>(source: &S, mut waiting: Vec<Waiting>, settings: 
     loop {
         let carried = match source.leader() {
             Leader::Me => source.confirm().await,
+            Leader::Other(..) if at_work(Bug::ReadFromFollower) => Carried::Answered(0),
             Leader::Other(id, record) => {
                 waiting = answer(waiting, Err(Unavailable::NoLeader), |waiting| waiting.forwarded);
                 if waiting.is_empty() {

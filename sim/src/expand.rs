@@ -73,6 +73,7 @@ pub fn from_seed(seed: u64, size: Size) -> Schedule {
     let schedule = Schedule {
         version: VERSION,
         story: String::new(),
+        planted: None,
         seed,
         nodes: size.nodes,
         duration_ms: size.duration_ms,

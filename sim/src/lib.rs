@@ -25,5 +25,6 @@ pub mod run;
 pub mod schedule;
 pub mod streams;
 pub mod trace;
+pub mod view;
 pub mod workload;
 pub mod world;

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use holdfast_ledger::command::{Actor, Command, Submitted};
 use holdfast_ledger::entities::Policy;
+use holdfast_ledger::planted;
 use holdfast_raft::settings::Settings;
 use madsim::net::Endpoint;
 use madsim::runtime::{NodeHandle, Runtime};
@@ -135,6 +136,7 @@ impl Progress {
 }
 
 fn run_here(schedule: &Schedule, keeps_lines: bool, given_up: Arc<AtomicBool>) -> Report {
+    planted::plant(schedule.planted.map(|planted| planted.0));
     let began = Instant::now();
     let progress = Arc::new(Progress::default());
     let trace = Arc::new(Trace::new(keeps_lines));

@@ -8,6 +8,7 @@
 
 use std::fmt;
 
+use holdfast_ledger::planted::Bug;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -28,6 +29,9 @@ pub struct Schedule {
     /// What the run shows, in a sentence. Empty where a seed made it.
     #[serde(default)]
     pub story: String,
+    /// The bug that is planted for the run, by its name; none where it is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub planted: Option<Planted>,
     pub seed: u64,
     pub nodes: u32,
     /// How long clients work and faults happen; then everything is healed and judged.
@@ -36,6 +40,26 @@ pub struct Schedule {
     pub cluster: Cluster,
     #[serde(default)]
     pub faults: Vec<Fault>,
+}
+
+/// A bug that is planted on purpose, for the checks to see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Planted(pub Bug);
+
+impl From<Planted> for String {
+    fn from(planted: Planted) -> String {
+        planted.0.name().to_string()
+    }
+}
+
+impl TryFrom<String> for Planted {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Planted, String> {
+        let bug = Bug::ALL.iter().copied().find(|bug| bug.name() == name);
+        bug.map(Planted).ok_or_else(|| format!("`{name}` is no planted bug: `sim mutants --list` names them"))
+    }
 }
 
 /// What the clients do.

@@ -13,6 +13,7 @@ use crate::event::EventType;
 use crate::id::{OrderId, PaymentId};
 use crate::limits::ORDER_PAYMENTS_MAX;
 use crate::outcome::{Field, Refusal, Reply};
+use crate::planted::{Bug, at_work};
 use crate::store::{StoreError, Write};
 use crate::wording::check_provider_text;
 
@@ -50,6 +51,13 @@ fn begin<S: Write>(entry: &mut Entry<S>, id: OrderId, order: &mut Order, token: 
             order.deadline_ms = order.deadline_ms.max(grace_until_ms);
         }
     })?;
+    let mut amount_minor = order.total_minor();
+    if at_work(Bug::PriceNotFrozen) {
+        amount_minor = 0;
+        for line in &order.lines {
+            amount_minor += entry.ticket_required(line.ticket)?.price_minor;
+        }
+    }
     let payment = Payment {
         version: 0,
         order: id,
@@ -57,7 +65,7 @@ fn begin<S: Write>(entry: &mut Entry<S>, id: OrderId, order: &mut Order, token: 
         attempt: order.payments.len() as u32,
         status: PaymentStatus::Requested,
         next: Some(PaymentStep::Authorize),
-        amount_minor: order.total_minor(),
+        amount_minor,
         currency: order.currency,
         fence: order.fence,
         token: Some(token.to_string()),

@@ -114,7 +114,7 @@ pub(crate) fn run<S: Write>(entry: &mut Entry<S>, caller: &Caller, command: &Com
         Command::RemoveWebhook { webhook } => remove_webhook::run(entry, caller, *webhook),
         Command::RetireNodeKey { key_id } => retire_node_key::run(entry, caller, key_id),
 
-        Command::Tick => tick::run(caller),
+        Command::Tick => tick::run(entry, caller),
         Command::SetPolicy(policy) => set_policy::run(entry, caller, policy),
         Command::RegisterNodeKey { key_id, public_key } => register_node_key::run(entry, caller, key_id, public_key),
         Command::AckOutbox { upto } => ack_outbox::run(entry, caller, *upto),

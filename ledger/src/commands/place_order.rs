@@ -14,6 +14,7 @@ use crate::entry::{Caller, Decided, Entry, Stop};
 use crate::id::{OrderId, TicketId, UserId};
 use crate::limits::ORDER_TICKETS_MAX;
 use crate::outcome::{Field, Refusal, Reply};
+use crate::planted::{Bug, at_work};
 use crate::store::Write;
 
 pub(super) fn run<S: Write>(entry: &mut Entry<S>, caller: &Caller, wanted: &[Wanted]) -> Decided {
@@ -62,6 +63,7 @@ fn check_lockable<S: Write>(
         Holding::Offered { user: next, .. } if next == user => {}
         Holding::Offered { deadline_ms, .. } => return Err(Refusal::TicketReserved { ticket: id, deadline_ms }.into()),
         Holding::Sold { .. } => return Err(Refusal::TicketSold { ticket: id }.into()),
+        Holding::Locked { .. } if at_work(Bug::CheckApartFromLock) => {}
         Holding::Locked { order } => return Err(reserved(entry, user, id, order)?.into()),
     }
     if ticket.details.sale_ends_ms.is_some_and(|ends_ms| entry.now_ms() >= ends_ms) {

@@ -18,6 +18,7 @@ use crate::entry::{Caller, Decided, Entry};
 use crate::event::EventType;
 use crate::id::PaymentId;
 use crate::outcome::{Refusal, Reply};
+use crate::planted::{Bug, at_work};
 use crate::store::{StoreError, Write};
 
 pub(super) fn run<S: Write>(entry: &mut Entry<S>, caller: &Caller, id: PaymentId, fence: Fence) -> Decided {
@@ -35,7 +36,8 @@ pub(super) fn run<S: Write>(entry: &mut Entry<S>, caller: &Caller, id: PaymentId
         authorized(entry, id, &mut payment, PaymentStep::Void)?;
         return Err(Refusal::StaleFence.into());
     }
-    if awaits(&order, id) || may_be_reinstated(entry, &order, id, &payment)? {
+    let stale_is_fine = at_work(Bug::AcceptStaleFence) && order.status != OrderStatus::Complete;
+    if stale_is_fine || awaits(&order, id) || may_be_reinstated(entry, &order, id, &payment)? {
         entry.complete_order(order_id, &mut order)?;
         authorized(entry, id, &mut payment, PaymentStep::Capture)?;
     } else {
@@ -82,6 +84,6 @@ fn authorized<S: Write>(
     let event_type = if completes { EventType::PaymentCreated } else { EventType::PaymentUpdated };
     entry.update_payment(id, payment, event_type, |payment| {
         payment.status = PaymentStatus::Authorized;
-        payment.next = Some(next);
+        payment.next = Some(next).filter(|_| completes || !at_work(Bug::ForgetVoid));
     })
 }

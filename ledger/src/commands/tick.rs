@@ -4,10 +4,15 @@
 //!
 //! Stories: "stale tick ends nothing early", "clock goes back".
 
-use crate::entry::{Caller, Decided};
+use crate::entry::{Caller, Decided, Entry};
 use crate::outcome::Reply;
+use crate::planted::{Bug, at_work};
+use crate::store::Write;
 
-pub(super) fn run(caller: &Caller) -> Decided {
+pub(super) fn run<S: Write>(entry: &mut Entry<S>, caller: &Caller) -> Decided {
     caller.system()?;
+    if at_work(Bug::ReleaseOnStaleTick) {
+        entry.release_moved_locks()?;
+    }
     Ok(Reply::Done)
 }

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
+use holdfast_ledger::planted::{Bug, at_work};
+
 use super::Clock;
 use super::agreement::{Interval, agree};
 use crate::types::NodeId;
@@ -125,6 +127,7 @@ impl ClockGuard {
         let mut guard = self.lock();
         let offset_ms = *guard.offset_ms.get_or_insert_with(|| ledger_ms() as i64 - now_ms);
         let time_ms = now_ms.saturating_add(offset_ms).max(0) as u64;
+        let time_ms = if at_work(Bug::StampOwnClock) { self.clock.wall_ms() } else { time_ms };
         let time_ms = time_ms.max(guard.last_stamp_ms).min(STAMP_MS_MAX);
         guard.last_stamp_ms = time_ms;
         Stamp { time_ms, agreed: guard.agreed }

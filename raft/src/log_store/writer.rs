@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use holdfast_ledger::planted::{Bug, at_work};
 use openraft::storage::IOFlushed;
 use openraft::type_config::TypeConfigExt;
 use openraft::type_config::alias::InstantOf;
@@ -150,7 +151,9 @@ impl Writer {
                 gathered.callbacks.push(Callback::Flushed(flushed));
             }
             Op::Vote { vote, done } => {
-                gathered.batch.push(put(VOTE, format::encode(&VoteRecord::from(vote))));
+                if !at_work(Bug::ForgetVote) {
+                    gathered.batch.push(put(VOTE, format::encode(&VoteRecord::from(vote))));
+                }
                 gathered.vote = Some(vote);
                 gathered.synced = true;
                 gathered.callbacks.push(Callback::Done(done));
@@ -171,6 +174,7 @@ impl Writer {
         if batch.is_empty() && callbacks.is_empty() {
             return;
         }
+        let synced = synced && !at_work(Bug::AcknowledgeBeforeSync);
         let durability = if synced { Durability::Synced } else { Durability::Unsynced };
         let delay = self.shared.engine.delay(durability);
         if !delay.is_zero() {

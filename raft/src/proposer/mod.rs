@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use holdfast_ledger::outcome::Applied;
+use holdfast_ledger::planted::{Bug, at_work};
 use openraft::type_config::TypeConfigExt;
 use openraft::type_config::alias::InstantOf;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
@@ -235,6 +236,7 @@ async fn write<C: Carrier>(carrier: &C, batch: Vec<Proposal>, deadline: InstantO
     let written = TypeConfig::timeout_at(deadline, carrier.write(payload)).await;
     match written.unwrap_or(Carried::Unknown) {
         Carried::Answered(applied) => split(batch, applied),
+        Carried::Unknown if at_work(Bug::RetryBlindly) => return batch,
         Carried::Unknown => answer_all(batch, Unavailable::Unknown),
         Carried::NotProposed => return batch,
     }
@@ -279,6 +281,7 @@ async fn forward<C: Carrier>(
             }
             again
         }
+        Carried::Unknown if at_work(Bug::RetryBlindly) => own,
         Carried::Answered(_) | Carried::Unknown => {
             answer_all(own, Unavailable::Unknown);
             Vec::new()

@@ -8,6 +8,7 @@ use std::io;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use holdfast_ledger::planted::{Bug, at_work};
 use openraft::type_config::TypeConfigExt;
 use openraft_rt::{WatchReceiver as _, WatchSender as _};
 use tokio::sync::mpsc::error::TrySendError;
@@ -87,9 +88,13 @@ impl Flusher {
             return Err(fault);
         }
         let Some((rows, mark)) = freeze(shared) else { return Ok(()) };
-        self.wait_until_synced(shared, &mark).await?;
+        if !at_work(Bug::FlushAheadOfLog) {
+            self.wait_until_synced(shared, &mark).await?;
+        }
         let mut batch = rows.to_batch();
-        batch.push(mark.change());
+        if !at_work(Bug::ApplyTwice) {
+            batch.push(mark.change());
+        }
         let delay = self.engine.delay(Durability::Unsynced);
         if !delay.is_zero() {
             TypeConfig::sleep(delay).await;
@@ -139,7 +144,12 @@ impl Flusher {
         self.disk.copy_dir(files.path(), &directory).map_err(storage(doing))?;
         self.disk.sync_dir(&directory).map_err(storage(doing))?;
         let engine = self.disk.open_engine(&directory, Purpose::State).map_err(engine_fault(doing))?;
-        let (state, mark) = folder::load(&engine, shared.settings.cache_bytes_max)?;
+        #[cfg_attr(not(feature = "planted"), expect(unused_mut, reason = "changed by a planted bug alone"))]
+        let (mut state, mark) = folder::load(&engine, shared.settings.cache_bytes_max)?;
+        #[cfg(feature = "planted")]
+        if at_work(Bug::DropKeysAtSnapshot) {
+            state.forget_keys().map_err(|error| Fault::Storage { doing, reason: error.to_string() })?;
+        }
         if mark.record() != files.manifest().meta {
             let (what, reason) = (format!("snapshot {}", files.path()), "it holds another position".to_string());
             return Err(Damage::Unreadable { what, reason }.into());
@@ -198,6 +208,6 @@ fn freeze(shared: &Shared) -> Option<(Arc<Overlay>, Mark)> {
             return None;
         }
         let rows = held.state.store_mut().freeze();
-        Some((rows, Mark { last_applied: held.last_applied, membership: held.membership.clone() }))
+        Some((rows, held.mark()))
     })
 }

@@ -13,6 +13,7 @@ use futures_util::{Stream, TryStreamExt};
 use holdfast_ledger::codec;
 use holdfast_ledger::command::Batch;
 use holdfast_ledger::outcome::Applied;
+use holdfast_ledger::planted::{Bug, at_work};
 use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
 use openraft::type_config::alias::SnapshotOf;
 use openraft::{EntryPayload, OptionalSend};
@@ -81,12 +82,19 @@ impl StateMachine {
                 let index = log_id.index();
                 let batch: Batch =
                     codec::decode(&payload).map_err(|error| Fault::Undecodable { index, reason: error.to_string() })?;
+                let batch = if at_work(Bug::ExpireByLocalClock) { stamped_here(batch) } else { batch };
                 Some(self.shared.write(|held| apply_batch(held, log_id, &batch))?)
             }
         };
         self.shared.publish_applied(Some(log_id));
         Ok(applied)
     }
+}
+
+/// The batch with the time of this machine, for [`Bug::ExpireByLocalClock`].
+fn stamped_here(batch: Batch) -> Batch {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    Batch { time_ms: now.as_millis() as u64, ..batch }
 }
 
 /// Applies a batch, or leaves the rows as they were.
@@ -180,11 +188,12 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
 
     /// A snapshot that was installed meanwhile is newer, stays in its place and is the answer.
     async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
+        let asked_at = at_work(Bug::OldSnapshotLabel).then(|| self.shared.read(Held::mark));
         let (done, result) = oneshot::channel();
         self.shared.flusher.send(FlusherOp::Checkpoint { done }).await.map_err(|_| closed())?;
         let (path, mark) = result.await.map_err(|_| closed())??;
         let shelf = self.shared.shelf.clone();
-        let record = mark.record();
+        let record = asked_at.as_ref().unwrap_or(&mark).record();
         let added = runtime::blocking(move || shelf.add_checkpoint(&path, record)).await;
         let files = added.map_err(|error| self.shared.fatal.latch(storage("making a snapshot")(error)))?;
         self.shared.raise_durable_end(mark.last_applied);

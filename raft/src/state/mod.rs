@@ -17,6 +17,7 @@ use openraft_rt::{WatchReceiver as _, WatchSender as _};
 use tokio::sync::{mpsc, oneshot};
 
 use self::flush::{Flusher, FlusherOp, QUEUE_OPS_MAX};
+use self::folder::Mark;
 use crate::damage::{Fatal, Fault};
 use crate::disk::SharedDisk;
 use crate::log_store::DurableEnd;
@@ -62,6 +63,13 @@ struct Held {
     membership: StoredMembership,
     /// The position that the engine has.
     flushed: Option<LogId>,
+}
+
+impl Held {
+    /// The position that is applied here.
+    fn mark(&self) -> Mark {
+        Mark { last_applied: self.last_applied, membership: self.membership.clone() }
+    }
 }
 
 struct Shared {

@@ -3,6 +3,7 @@
 //! Exit codes: 0 all passed, 1 the command itself failed, 2 it was not understood, 10 a crash, 11 liveness, 12 safety, 13 two
 //! runs of one schedule differed. Of several, the worst.
 
+mod mutants;
 mod shrink;
 mod swarm;
 
@@ -11,11 +12,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use holdfast_ledger::planted::Bug;
 use holdfast_sim::expand::{Size, from_seed};
 use holdfast_sim::quiet;
 use holdfast_sim::run::{Class, Report, run};
-use holdfast_sim::schedule::{NODES_MAX, Schedule};
+use holdfast_sim::schedule::{NODES_MAX, Planted, Schedule};
 use holdfast_sim::trace::first_difference;
+use holdfast_sim::view;
 
 /// Runs of the simulated cluster.
 #[derive(Parser)]
@@ -58,10 +61,36 @@ enum Command {
         #[command(flatten)]
         size: SizeArgs,
     },
+    /// Lets planted bugs loose on many seeds: which are caught, after how many seeds, by which check.
+    Mutants {
+        /// Only these, by name; default: all.
+        #[arg(long = "bug")]
+        bugs: Vec<String>,
+        /// Name the bugs, and run nothing.
+        #[arg(long)]
+        list: bool,
+        /// Independent series of seeds for each bug.
+        #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+        series: u32,
+        /// Seeds of a series before the bug counts as missed in it.
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+        seeds_max: u64,
+        #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=256))]
+        jobs: u32,
+        #[command(flatten)]
+        size: SizeArgs,
+    },
     /// Leaves out faults and shortens the rest, as long as the run still fails in the same way.
     Shrink {
         file: PathBuf,
         /// Where to write the smaller schedule; default: beside the file, with `.shrunk.toml`.
+        #[arg(long)]
+        out: Option<PathBuf>,
+    },
+    /// One run, drawn: a page with nodes, messages, faults, leaders, log positions and client calls.
+    View {
+        file: PathBuf,
+        /// Where to write the page; default: beside the file, with `.html`.
         #[arg(long)]
         out: Option<PathBuf>,
     },
@@ -120,9 +149,26 @@ pub fn main() -> ExitCode {
             again_every,
             size: size.size(),
         })),
+        Command::Mutants { list: true, .. } => {
+            Bug::ALL.iter().for_each(|bug| println!("{bug}"));
+            Ok(Class::Passed)
+        }
+        Command::Mutants { bugs, list: false, series, seeds_max, jobs, size } => named(&bugs).and_then(|bugs| {
+            let missed = mutants::hunt(&mutants::Hunt { bugs, series, seeds_max, jobs, size: size.size() });
+            let names: Vec<&str> = missed.iter().map(|bug| bug.name()).collect();
+            if names.is_empty() { Ok(Class::Passed) } else { Err(format!("not caught: {}", names.join(", "))) }
+        }),
         Command::Shrink { file, out } => read(&file).and_then(|schedule| {
             let out = out.unwrap_or_else(|| file.with_extension("shrunk.toml"));
             shrink::shrink(&schedule, &out)
+        }),
+        Command::View { file, out } => read(&file).and_then(|schedule| {
+            let out = out.unwrap_or_else(|| file.with_extension("html"));
+            let report = run(&schedule, true);
+            write(&out, &view::page(&schedule, &report))?;
+            describe(&schedule, &report);
+            println!("written: {}", out.display());
+            Ok(report.class)
         }),
         Command::Expand { seed, size } => {
             print!("{}", from_seed(seed, size.size()).to_text());
@@ -137,6 +183,14 @@ pub fn main() -> ExitCode {
             ExitCode::from(1)
         }
     }
+}
+
+/// The bugs of these names; all, where none is named.
+fn named(names: &[String]) -> Result<Vec<Bug>, String> {
+    if names.is_empty() {
+        return Ok(Bug::ALL.to_vec());
+    }
+    names.iter().map(|name| Planted::try_from(name.clone()).map(|planted| planted.0)).collect()
 }
 
 fn read(file: &Path) -> Result<Schedule, String> {

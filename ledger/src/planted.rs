@@ -1,0 +1,147 @@
+//! Bugs on purpose: each breaks one promise, so that whoever checks the promises can show that he sees it.
+//!
+//! They are compiled in by the feature `planted` alone, which only the simulator's build turns on, and none is at work until
+//! a run chooses one for its thread. Without the feature [`at_work`] is `false` to the compiler, and nothing is left of them.
+
+use std::fmt;
+
+macro_rules! bugs {
+    ($($(#[$doc:meta])+ $name:ident = $text:literal),+ $(,)?) => {
+        /// The bugs that can be planted.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Bug {
+            $($(#[$doc])+ $name),+
+        }
+
+        impl Bug {
+            /// All of them.
+            pub const ALL: &'static [Bug] = &[$(Bug::$name),+];
+
+            /// Its name on the command line.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Bug::$name => $text),+
+                }
+            }
+        }
+    };
+}
+
+bugs! {
+    /// The log's writer answers what it has written and not synced.
+    AcknowledgeBeforeSync = "acknowledge-before-sync",
+    /// A vote is answered and not stored.
+    ForgetVote = "forget-vote",
+    /// The state is flushed ahead of what the log has synced.
+    FlushAheadOfLog = "flush-ahead-of-log",
+    /// The state is flushed with the position that it had at the flush before: after a restart entries are applied again.
+    ApplyTwice = "apply-twice",
+    /// A snapshot is labelled with the position that was applied when it was asked for, not with what it holds.
+    OldSnapshotLabel = "old-snapshot-label",
+    /// The records of idempotency keys are not part of an installed snapshot.
+    DropKeysAtSnapshot = "drop-keys-at-snapshot",
+    /// The leader answers reads without asking a quorum whether it still leads.
+    ReadWithoutQuorum = "read-without-quorum",
+    /// A follower answers reads from what it happens to have applied.
+    ReadFromFollower = "read-from-follower",
+    /// A proposal whose outcome is unknown is proposed again.
+    RetryBlindly = "retry-blindly",
+    /// Each node stamps with its own wall clock, whatever the others' say.
+    StampOwnClock = "stamp-own-clock",
+    /// Each node ends locks by the time at which it applies an entry, not by the entry's.
+    ExpireByLocalClock = "expire-by-local-clock",
+    /// Ledger time follows a stamp back.
+    TimeGoesBack = "time-goes-back",
+    /// A lock is over a second before its deadline for whoever looks.
+    ReclaimEarly = "reclaim-early",
+    /// A tick ends the lock whose deadline was due as it was first given, whatever has moved it since.
+    ReleaseOnStaleTick = "release-on-stale-tick",
+    /// What is due is reclaimed in the order of a hash map.
+    SweepUnordered = "sweep-unordered",
+    /// Whether a ticket is free is looked up before its lock is proposed, and not again.
+    CheckApartFromLock = "check-apart-from-lock",
+    /// A locked ticket's price can be changed, and the payment asks for the new one.
+    PriceNotFrozen = "price-not-frozen",
+    /// An authorisation completes its order, whatever has become of it.
+    AcceptStaleFence = "accept-stale-fence",
+    /// An authorisation that lost is left as it is.
+    ForgetVoid = "forget-void",
+    /// Idempotency keys are not looked up.
+    IgnoreKeys = "ignore-keys",
+    /// The payments service captures as soon as the provider has authorised.
+    CaptureBeforeComplete = "capture-before-complete",
+    /// The payments service asks the provider under a new key every time.
+    FreshProviderKeys = "fresh-provider-keys",
+    /// The relay publishes what is applied by a leader that may have been replaced, without reading the stream's end first.
+    RelayWithoutFence = "relay-without-fence",
+    /// A new leader's relay begins with what happens from now on.
+    SkipOutboxOnLeaderChange = "skip-outbox-on-leader-change",
+}
+
+impl fmt::Display for Bug {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+#[cfg(feature = "planted")]
+mod chosen {
+    use std::cell::Cell;
+    use std::collections::HashMap;
+    use std::hash::Hash;
+
+    use super::Bug;
+
+    thread_local! {
+        static CHOSEN: Cell<Option<Bug>> = const { Cell::new(None) };
+    }
+
+    /// Lets one bug loose on this thread, or none.
+    pub fn plant(bug: Option<Bug>) {
+        CHOSEN.set(bug);
+    }
+
+    /// Whether this bug is at work on this thread.
+    pub fn at_work(bug: Bug) -> bool {
+        CHOSEN.get() == Some(bug)
+    }
+
+    /// The keys of `rows` as a hash map hands them out: another order for every map.
+    pub fn unordered<K: Hash + Eq, V>(rows: Vec<(K, V)>) -> Vec<(K, V)> {
+        rows.into_iter().collect::<HashMap<K, V>>().into_iter().collect()
+    }
+}
+
+#[cfg(not(feature = "planted"))]
+mod chosen {
+    use super::Bug;
+
+    /// Whether this bug is at work on this thread: never, in this build.
+    #[inline(always)]
+    pub fn at_work(_bug: Bug) -> bool {
+        false
+    }
+
+    /// The rows as they are: in this build no order is planted.
+    pub fn unordered<K, V>(rows: Vec<(K, V)>) -> Vec<(K, V)> {
+        rows
+    }
+}
+
+pub use chosen::*;
+
+#[cfg(all(test, feature = "planted"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_bug_is_at_work_at_a_time_and_only_where_it_was_planted() {
+        plant(Some(Bug::ForgetVote));
+        let at_work = |bug: &&Bug| at_work(**bug);
+        assert_eq!(Bug::ALL.iter().filter(at_work).collect::<Vec<_>>(), [&Bug::ForgetVote]);
+        let elsewhere = std::thread::spawn(move || Bug::ALL.iter().filter(at_work).count());
+        assert_eq!(elsewhere.join().expect("no panic"), 0);
+        plant(None);
+        assert_eq!(Bug::ALL.iter().filter(at_work).count(), 0);
+    }
+}

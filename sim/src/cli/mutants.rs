@@ -1,0 +1,98 @@
+//! What the checks see: every planted bug is let loose on seed after seed until a check notices.
+//!
+//! Each bug is looked for in several series of seeds that have nothing in common. What is counted is the number of seeds until
+//! the first run that fails: the median over the series, the least and the most of them, and who noticed.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use holdfast_ledger::planted::Bug;
+use holdfast_sim::expand::{Size, from_seed};
+use holdfast_sim::run::{Class, run};
+use holdfast_sim::schedule::{Planted, Schedule};
+
+/// Between the first seeds of two series.
+const SERIES_APART: u64 = 1_000_000;
+
+/// What to look for, and how long.
+pub struct Hunt {
+    pub bugs: Vec<Bug>,
+    pub series: u32,
+    /// Seeds of one series before the bug counts as missed in it.
+    pub seeds_max: u64,
+    pub jobs: u32,
+    pub size: Size,
+}
+
+/// One series of one bug: after how many seeds it was caught and by whom; `None` if it was not.
+type Found = Option<(u64, String)>;
+
+/// Looks for all bugs, and prints the table. Answers with the bugs that were missed in every series.
+pub fn hunt(hunt: &Hunt) -> Vec<Bug> {
+    let work: Vec<(Bug, u32)> =
+        hunt.bugs.iter().flat_map(|bug| (0..hunt.series).map(move |series| (*bug, series))).collect();
+    let next = AtomicUsize::new(0);
+    let found: Mutex<BTreeMap<Bug, Vec<Found>>> = Mutex::default();
+    std::thread::scope(|scope| {
+        for _ in 0..hunt.jobs {
+            scope.spawn(|| {
+                while let Some((bug, series)) = work.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let caught = one_series(hunt, *bug, *series);
+                    let said =
+                        caught.as_ref().map_or("missed".to_string(), |(seeds, by)| format!("{by}, seed {seeds}"));
+                    eprintln!("{bug}, series {series}: {said}");
+                    found.lock().expect("nobody panics while counting").entry(*bug).or_default().push(caught);
+                }
+            });
+        }
+    });
+    let found = found.into_inner().expect("nobody panics while counting");
+    print_table(hunt, &found);
+    let missed = |(bug, found): (&Bug, &Vec<Found>)| found.iter().all(Option::is_none).then_some(*bug);
+    found.iter().filter_map(missed).collect()
+}
+
+fn one_series(hunt: &Hunt, bug: Bug, series: u32) -> Found {
+    let first = u64::from(series) * SERIES_APART;
+    (0..hunt.seeds_max).find_map(|at| {
+        let schedule = Schedule { planted: Some(Planted(bug)), ..from_seed(first + at, hunt.size) };
+        let report = run(&schedule, false);
+        (report.class != Class::Passed).then(|| (at + 1, noticed_by(&report.findings)))
+    })
+}
+
+/// Who noticed: the worst finding's class and, for a broken promise, the check's name.
+pub fn noticed_by(findings: &[String]) -> String {
+    let Some(finding) = findings.first() else { return "nobody".into() };
+    let mut parts = finding.split(": ");
+    match (parts.next(), parts.next()) {
+        (Some("safety"), Some(check)) if holdfast_sim::check::CHECKS.iter().any(|known| known.name == check) => {
+            check.to_string()
+        }
+        (Some("safety"), _) => "observer".into(),
+        (Some(class), _) => class.to_string(),
+        _ => "nobody".into(),
+    }
+}
+
+fn print_table(hunt: &Hunt, found: &BTreeMap<Bug, Vec<Found>>) {
+    println!("| planted bug | caught | seeds: median (least to most) | noticed by |");
+    println!("|---|---|---|---|");
+    for bug in &hunt.bugs {
+        let series = found.get(bug).map(Vec::as_slice).unwrap_or_default();
+        let mut seeds: Vec<u64> = series.iter().flatten().map(|(seeds, _)| *seeds).collect();
+        seeds.sort_unstable();
+        let mut by: BTreeMap<&str, u32> = BTreeMap::new();
+        series.iter().flatten().for_each(|(_, name)| *by.entry(name.as_str()).or_default() += 1);
+        let by: Vec<String> = by.iter().map(|(name, times)| format!("{name} {times}")).collect();
+        let caught = format!("{} of {}", seeds.len(), series.len());
+        match (seeds.first(), seeds.last()) {
+            (Some(least), Some(most)) => {
+                let median = seeds[(seeds.len() - 1) / 2];
+                println!("| {bug} | {caught} | {median} ({least} to {most}) | {} |", by.join(", "));
+            }
+            _ => println!("| {bug} | {caught} | more than {} | |", hunt.seeds_max),
+        }
+    }
+}
