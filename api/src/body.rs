@@ -68,7 +68,7 @@ impl<const MAX: usize> FromRequest<App> for JsonBody<MAX> {
 
 /// Reads a body whole. One that is too long is read on for a while and dropped: a client that is still sending when the
 /// connection closes would never see the answer.
-async fn read(mut body: Body, bytes_max: usize) -> Result<Bytes, Fault> {
+pub async fn read(mut body: Body, bytes_max: usize) -> Result<Bytes, Fault> {
     let read = async {
         // Most bodies are one frame, which is then not copied.
         let (mut first, mut whole, mut length) = (Bytes::new(), BytesMut::new(), 0usize);

@@ -25,6 +25,7 @@ mod live;
 mod middleware;
 mod openapi;
 mod orders;
+mod pages;
 mod paging;
 mod password;
 mod payment_worker;

@@ -13,7 +13,7 @@ use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::error::Fault;
-use crate::{cluster, health, live, middleware, openapi, orders, payments, signed_ticket, tickets, users};
+use crate::{cluster, health, live, middleware, openapi, orders, pages, payments, signed_ticket, tickets, users};
 
 /// All routes, each with its description.
 pub fn routes() -> OpenApiRouter<App> {
@@ -34,11 +34,12 @@ pub fn routes() -> OpenApiRouter<App> {
 /// All routes, ready to serve. Free of sockets: put it on a listener, or call it as a service.
 pub fn router(app: App) -> Router {
     let (router, _) = routes().split_for_parts();
-    router
+    let api = router
         .fallback(no_route)
         .method_not_allowed_fallback(no_route)
         .layer(from_fn_with_state(app.clone(), middleware::outermost))
-        .with_state(app)
+        .with_state(app.clone());
+    pages::around(api, app)
 }
 
 /// Every method on every path that is none of ours: 404, as the original's catch-all.

@@ -12,9 +12,9 @@ use holdfast_ledger::limits::BULK_TICKETS_MAX;
 use holdfast_ledger::outcome::Reply;
 use holdfast_ledger::query;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -73,11 +73,23 @@ enum Line {
     Refused {
         errors: Vec<Complaint>,
     },
+    /// It was only checked, and its shape is good.
+    Good {
+        checked: bool,
+    },
+}
+
+/// Whether a bulk creation is only tried.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct BulkQuery {
+    /// `true`: says what is wrong with each line, and creates nothing.
+    check: Option<bool>,
 }
 
 /// `POST /api/tickets/bulk`: an array of tickets, each with its own result, in the same order.
 #[utoipa::path(
-    post, path = "/api/tickets/bulk", tag = "tickets", security(("session" = [])), params(IdempotencyParam),
+    post, path = "/api/tickets/bulk", tag = "tickets", security(("session" = [])), params(IdempotencyParam, BulkQuery),
     request_body = Vec<TicketBody>,
     responses((status = 200, description = "A result for each ticket, in the same order", body = Vec<Line>))
 )]
@@ -85,6 +97,7 @@ pub async fn create_many(
     State(app): State<App>,
     caller: Caller,
     headers: HeaderMap,
+    QueryOf(query): QueryOf<BulkQuery>,
     body: JsonBody<BULK_BODY_BYTES_MAX>,
 ) -> Result<Response, Fault> {
     let rows: Vec<&RawValue> = body.parse_array()?;
@@ -93,6 +106,13 @@ pub async fn create_many(
         return Err(Fault::bad_field("tickets", "too_many_tickets", message));
     }
     let read: Vec<Result<NewTicket, Complaints>> = rows.iter().map(|row| new_ticket_of(row)).collect();
+    if query.check == Some(true) {
+        let lines = read.into_iter().map(|ticket| match ticket {
+            Ok(_) => Line::Good { checked: true },
+            Err(complaints) => Line::Refused { errors: complaints.into_vec() },
+        });
+        return Ok(json(StatusCode::OK, &lines.collect::<Vec<_>>(), app.node.status().applied_index));
+    }
     let good: Vec<NewTicket> = read.iter().filter_map(|ticket| ticket.as_ref().ok().cloned()).collect();
     let command = Command::CreateTickets(good);
     let key = idempotency::key(&headers, &command)?;

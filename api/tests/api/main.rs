@@ -9,6 +9,7 @@ mod defects;
 mod live;
 mod openapi;
 mod orders;
+mod pages;
 mod payments;
 mod server;
 mod signed_tickets;

@@ -1,0 +1,59 @@
+//! Amounts as people read them.
+
+use holdfast_ledger::money::{Currency, Decimal};
+use serde::Deserialize;
+use serde_json::Number;
+
+/// An amount as the interface writes it: a JSON number with no more decimals than it needs.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Amount(Number);
+
+impl Amount {
+    /// In full, with its currency: `$1,250.00`, `5,000 JPY`.
+    pub fn shown(&self, currency: &str) -> String {
+        let digits = self.plain(currency);
+        let (whole, rest) = digits.split_once('.').map_or((digits.as_str(), None), |(whole, rest)| (whole, Some(rest)));
+        let mut grouped = String::with_capacity(digits.len() + 8);
+        for (at, digit) in whole.chars().enumerate() {
+            if at > 0 && (whole.len() - at).is_multiple_of(3) {
+                grouped.push(',');
+            }
+            grouped.push(digit);
+        }
+        if let Some(rest) = rest {
+            grouped.push('.');
+            grouped.push_str(rest);
+        }
+        match currency {
+            "USD" => format!("${grouped}"),
+            "EUR" => format!("€{grouped}"),
+            "GBP" => format!("£{grouped}"),
+            _ => format!("{grouped}\u{a0}{currency}"),
+        }
+    }
+
+    /// With the currency's decimals and nothing else, as a form's field holds it: `1250.00`.
+    pub fn plain(&self, currency: &str) -> String {
+        let text = self.0.to_string();
+        let in_full = || {
+            let currency: Currency = currency.parse().ok()?;
+            let minor = text.parse::<Decimal>().ok()?.to_minor(currency).ok()?;
+            Some(currency.display(minor).to_string())
+        };
+        in_full().unwrap_or(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts_have_their_currencys_decimals_and_groups() {
+        let shown = |json: &str, currency: &str| serde_json::from_str::<Amount>(json).unwrap().shown(currency);
+        assert_eq!(shown("20", "USD"), "$20.00");
+        assert_eq!(shown("1234567.5", "EUR"), "€1,234,567.50");
+        assert_eq!(shown("5000", "JPY"), "5,000\u{a0}JPY");
+        assert_eq!(shown("0.05", "GBP"), "£0.05");
+    }
+}

@@ -1,0 +1,199 @@
+//! The seller's side: putting tickets on sale, changing them, and what has been sold.
+
+use askama::Template;
+use axum::extract::Path;
+use axum::response::Response;
+use http::Uri;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::api::{encoded, query};
+use super::chrome::{Chrome, ok, page};
+use super::form::{Form, Sheet, fresh_key};
+use super::money::Amount;
+use super::orders::cursor_of;
+use super::problem::Problem;
+use super::tickets::settled;
+use super::views::Ticket;
+use super::visit::{Visit, go};
+use super::when::{Moment, of_input};
+
+/// Rows of one page.
+const ROWS: &str = "50";
+/// Fields that are optional texts of a ticket.
+const TEXTS: [&str; 5] = ["eventName", "venue", "section", "row", "seat"];
+/// Fields that are optional times of a ticket.
+const TIMES: [&str; 2] = ["startsAt", "saleEndsAt"];
+/// Fields that the form of a ticket shows.
+const FIELDS: [&str; 10] =
+    ["title", "price", "currency", "eventName", "venue", "section", "row", "seat", "startsAt", "saleEndsAt"];
+
+#[derive(Template)]
+#[template(path = "listings.html")]
+struct ListingsPage {
+    chrome: Chrome,
+    tickets: Vec<Ticket>,
+    next: Option<String>,
+    further: bool,
+    notice: String,
+}
+
+/// `GET /sell`: the visitor's own tickets, whatever their state.
+pub async fn listings(visit: Visit, uri: Uri) -> Result<Response, Problem> {
+    visit.signed_in()?;
+    let cursor = cursor_of(&uri);
+    let asked = query(&[("seller", "me"), ("limit", ROWS), ("cursor", &cursor)]);
+    let answer = visit.api.get(format!("/api/tickets{asked}")).send().await?;
+    let next = answer.next_cursor().map(|cursor| format!("/sell{}", query(&[("cursor", &cursor)])));
+    let imported = uri.query().and_then(|query| query.strip_prefix("imported=")?.parse::<u32>().ok());
+    let notice = imported.map(|count| format!("Tickets put on sale: {count}.")).unwrap_or_default();
+    let (tickets, further) = (answer.json()?, !cursor.is_empty());
+    ok(&ListingsPage { chrome: Chrome::new(&visit, "sell"), tickets, next, further, notice })
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Sale {
+    ticket_id: String,
+    title: String,
+    price: Amount,
+    currency: String,
+    sold_at: Option<Moment>,
+}
+
+impl Sale {
+    fn price(&self) -> String {
+        self.price.shown(&self.currency)
+    }
+}
+
+#[derive(Template)]
+#[template(path = "sales.html")]
+struct SalesPage {
+    chrome: Chrome,
+    sales: Vec<Sale>,
+    next: Option<String>,
+}
+
+/// `GET /sell/sales`
+pub async fn sales(visit: Visit, uri: Uri) -> Result<Response, Problem> {
+    visit.signed_in()?;
+    let asked = query(&[("limit", ROWS), ("cursor", &cursor_of(&uri))]);
+    let answer = visit.api.get(format!("/api/sales{asked}")).send().await?;
+    let next = answer.next_cursor().map(|cursor| format!("/sell/sales{}", query(&[("cursor", &cursor)])));
+    ok(&SalesPage { chrome: Chrome::new(&visit, "sell"), sales: answer.json()?, next })
+}
+
+#[derive(Template)]
+#[template(path = "ticket_form.html")]
+struct TicketFormPage {
+    chrome: Chrome,
+    sheet: Sheet,
+    key: String,
+    /// The ticket that is edited; `None` for a new one.
+    ticket: Option<Ticket>,
+    version: String,
+    /// What is wrong with no field of the form.
+    alerts: Vec<String>,
+}
+
+impl TicketFormPage {
+    fn new(visit: &Visit, sheet: Sheet, ticket: Option<Ticket>) -> TicketFormPage {
+        let alerts = sheet.errors_beside(&FIELDS).into_iter().map(str::to_string).collect();
+        let version = ticket.as_ref().map(|ticket| ticket.version.to_string()).unwrap_or_default();
+        TicketFormPage { chrome: Chrome::new(visit, "sell"), sheet, key: fresh_key(), ticket, version, alerts }
+    }
+}
+
+/// `GET /tickets/new`
+pub async fn new(visit: Visit) -> Result<Response, Problem> {
+    visit.signed_in()?;
+    ok(&TicketFormPage::new(&visit, Sheet::of(&[("currency", "USD")]), None))
+}
+
+/// `POST /tickets/new`
+pub async fn create(visit: Visit, form: Form) -> Result<Response, Problem> {
+    visit.signed_in()?;
+    let mut body = ticket_body(&form);
+    body.insert("currency".into(), json!(form.get("currency")));
+    match visit.api.post("/api/tickets", Value::Object(body)).once(form.get("key")).send().await {
+        Ok(answer) => Ok(go(&format!("/tickets/{}?done=created", answer.json::<Ticket>()?.id))),
+        Err(problem) if problem.is_mendable() => {
+            page(problem.status, &TicketFormPage::new(&visit, form.refused(&problem), None))
+        }
+        Err(problem) => Err(problem),
+    }
+}
+
+/// The members that a new and an edited ticket share; fields left empty are not sent.
+fn ticket_body(form: &Form) -> Map<String, Value> {
+    let mut body = Map::new();
+    body.insert("title".into(), json!(form.get("title")));
+    body.insert("price".into(), json!(form.get("price").replace(',', "")));
+    for name in TEXTS.iter().filter(|name| !form.get(name).is_empty()) {
+        body.insert((*name).into(), json!(form.get(name)));
+    }
+    for name in TIMES.iter().filter(|name| !form.get(name).is_empty()) {
+        body.insert((*name).into(), json!(of_input(form.get(name))));
+    }
+    body
+}
+
+/// The visitor's own ticket.
+async fn own(visit: &Visit, id: &str) -> Result<Ticket, Problem> {
+    let viewer = visit.signed_in()?;
+    let ticket: Ticket = visit.api.get(format!("/api/tickets/{}", encoded(id))).json().await?;
+    if ticket.user_id == viewer.id { Ok(ticket) } else { Err(Problem::not_owner()) }
+}
+
+/// `GET /tickets/{id}/edit`
+pub async fn edit(visit: Visit, Path(id): Path<String>) -> Result<Response, Problem> {
+    let ticket = own(&visit, &id).await?;
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    let time = |time: &Option<Moment>| time.as_ref().map(|time| time.input().to_string()).unwrap_or_default();
+    let sheet = Sheet::of(&[
+        ("title", &ticket.title),
+        ("price", &ticket.price.plain(&ticket.currency)),
+        ("currency", &ticket.currency),
+        ("eventName", &text(&ticket.event_name)),
+        ("venue", &text(&ticket.venue)),
+        ("section", &text(&ticket.section)),
+        ("row", &text(&ticket.row)),
+        ("seat", &text(&ticket.seat)),
+        ("startsAt", &time(&ticket.starts_at)),
+        ("saleEndsAt", &time(&ticket.sale_ends_at)),
+    ]);
+    ok(&TicketFormPage::new(&visit, sheet, Some(ticket)))
+}
+
+/// `POST /tickets/{id}/edit`
+pub async fn save(visit: Visit, Path(id): Path<String>, form: Form) -> Result<Response, Problem> {
+    visit.signed_in()?;
+    let body = Value::Object(ticket_body(&form));
+    let path = format!("/api/tickets/{}", encoded(&id));
+    let saved = visit.api.put(path, body).matching(form.get("version")).once(form.get("key")).send().await;
+    match saved {
+        Ok(_) => Ok(go(&format!("/tickets/{}?done=saved", encoded(&id)))),
+        Err(problem) if problem.is_mendable() => {
+            let ticket = own(&visit, &id).await?;
+            page(problem.status, &TicketFormPage::new(&visit, form.refused(&problem), Some(ticket)))
+        }
+        Err(problem) => Err(problem),
+    }
+}
+
+/// `POST /tickets/{id}/price`: a price from the next release on; an empty field takes it back.
+pub async fn schedule(visit: Visit, Path(id): Path<String>, form: Form) -> Result<Response, Problem> {
+    visit.signed_in()?;
+    let price = form.get("price").replace(',', "");
+    let body = if price.is_empty() { json!({ "price": null }) } else { json!({ "price": price }) };
+    let done = visit.api.put(format!("/api/tickets/{}/next-price", encoded(&id)), body).send().await;
+    settled(&visit, &id, done.map(|_| "price")).await
+}
+
+/// `POST /tickets/{id}/withdraw`
+pub async fn withdraw(visit: Visit, Path(id): Path<String>, _: Form) -> Result<Response, Problem> {
+    visit.signed_in()?;
+    let done = visit.api.delete(format!("/api/tickets/{}", encoded(&id))).send().await;
+    settled(&visit, &id, done.map(|_| "withdrawn")).await
+}
