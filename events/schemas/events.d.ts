@@ -7,8 +7,10 @@ export interface TicketCreated {
   /** The order that has locked or bought it. */
   orderId?: string;
   price: number;
+  /** The version of the change that set the price: equal to `version`, this event tells of it. */
+  priceVersion: number;
   /** Who has a ticket. */
-  status: 'available' | 'locked' | 'sold' | 'withdrawn';
+  status: 'available' | 'locked' | 'offered' | 'sold' | 'withdrawn';
   title: string;
   /** The seller. */
   userId: string;
@@ -23,8 +25,10 @@ export interface TicketUpdated {
   /** The order that has locked or bought it. */
   orderId?: string;
   price: number;
+  /** The version of the change that set the price: equal to `version`, this event tells of it. */
+  priceVersion: number;
   /** Who has a ticket. */
-  status: 'available' | 'locked' | 'sold' | 'withdrawn';
+  status: 'available' | 'locked' | 'offered' | 'sold' | 'withdrawn';
   title: string;
   /** The seller. */
   userId: string;
@@ -39,7 +43,7 @@ export interface OrderCreated {
   expiresAt: string;
   id: string;
   /** Of a cancelled order. */
-  reason?: 'buyer' | 'expired' | 'payment_failed' | 'banned' | 'withdrawn';
+  reason?: 'buyer' | 'expired' | 'payment_failed' | 'banned' | 'withdrawn' | 'operator';
   /** Where an order stands. */
   status: 'created' | 'awaiting:payment' | 'complete' | 'cancelled';
   /** The ticket, in an order of one. */
@@ -64,7 +68,7 @@ export interface OrderCancelled {
   expiresAt: string;
   id: string;
   /** Of a cancelled order. */
-  reason?: 'buyer' | 'expired' | 'payment_failed' | 'banned' | 'withdrawn';
+  reason?: 'buyer' | 'expired' | 'payment_failed' | 'banned' | 'withdrawn' | 'operator';
   /** Where an order stands. */
   status: 'created' | 'awaiting:payment' | 'complete' | 'cancelled';
   /** The ticket, in an order of one. */
@@ -90,7 +94,11 @@ export interface ExpirationComplete {
 /** A payment was authorised and completed its order; the money is taken next. */
 export interface PaymentCreated {
   amount: number;
+  /** 1 for the order's first. */
+  attempt: number;
   currency: string;
+  /** The provider's code of a decline or of a capture that failed. */
+  failure?: string;
   id: string;
   /** What the payments service does next. */
   next?: 'authorize' | 'capture' | 'void' | 'refund';
@@ -99,6 +107,8 @@ export interface PaymentCreated {
   status: 'requested' | 'authorized' | 'captured' | 'capture_failed' | 'declined' | 'voided' | 'refunded';
   /** The provider's id of the charge, whoever the provider is; the name is the original's. */
   stripeId?: string;
+  /** The buyer. */
+  userId: string;
   /** Rises by one with every change; 0 when requested. */
   version: number;
 }
@@ -110,7 +120,7 @@ export interface OrderUpdated {
   expiresAt: string;
   id: string;
   /** Of a cancelled order. */
-  reason?: 'buyer' | 'expired' | 'payment_failed' | 'banned' | 'withdrawn';
+  reason?: 'buyer' | 'expired' | 'payment_failed' | 'banned' | 'withdrawn' | 'operator';
   /** Where an order stands. */
   status: 'created' | 'awaiting:payment' | 'complete' | 'cancelled';
   /** The ticket, in an order of one. */
@@ -135,7 +145,7 @@ export interface OrderCompleted {
   expiresAt: string;
   id: string;
   /** Of a cancelled order. */
-  reason?: 'buyer' | 'expired' | 'payment_failed' | 'banned' | 'withdrawn';
+  reason?: 'buyer' | 'expired' | 'payment_failed' | 'banned' | 'withdrawn' | 'operator';
   /** Where an order stands. */
   status: 'created' | 'awaiting:payment' | 'complete' | 'cancelled';
   /** The ticket, in an order of one. */
@@ -160,7 +170,7 @@ export interface OrderReinstated {
   expiresAt: string;
   id: string;
   /** Of a cancelled order. */
-  reason?: 'buyer' | 'expired' | 'payment_failed' | 'banned' | 'withdrawn';
+  reason?: 'buyer' | 'expired' | 'payment_failed' | 'banned' | 'withdrawn' | 'operator';
   /** Where an order stands. */
   status: 'created' | 'awaiting:payment' | 'complete' | 'cancelled';
   /** The ticket, in an order of one. */
@@ -181,7 +191,11 @@ export interface OrderReinstated {
 /** A buyer asked to pay. */
 export interface PaymentRequested {
   amount: number;
+  /** 1 for the order's first. */
+  attempt: number;
   currency: string;
+  /** The provider's code of a decline or of a capture that failed. */
+  failure?: string;
   id: string;
   /** What the payments service does next. */
   next?: 'authorize' | 'capture' | 'void' | 'refund';
@@ -190,6 +204,8 @@ export interface PaymentRequested {
   status: 'requested' | 'authorized' | 'captured' | 'capture_failed' | 'declined' | 'voided' | 'refunded';
   /** The provider's id of the charge, whoever the provider is; the name is the original's. */
   stripeId?: string;
+  /** The buyer. */
+  userId: string;
   /** Rises by one with every change; 0 when requested. */
   version: number;
 }
@@ -197,7 +213,11 @@ export interface PaymentRequested {
 /** A payment moved on. */
 export interface PaymentUpdated {
   amount: number;
+  /** 1 for the order's first. */
+  attempt: number;
   currency: string;
+  /** The provider's code of a decline or of a capture that failed. */
+  failure?: string;
   id: string;
   /** What the payments service does next. */
   next?: 'authorize' | 'capture' | 'void' | 'refund';
@@ -206,6 +226,8 @@ export interface PaymentUpdated {
   status: 'requested' | 'authorized' | 'captured' | 'capture_failed' | 'declined' | 'voided' | 'refunded';
   /** The provider's id of the charge, whoever the provider is; the name is the original's. */
   stripeId?: string;
+  /** The buyer. */
+  userId: string;
   /** Rises by one with every change; 0 when requested. */
   version: number;
 }
@@ -215,7 +237,11 @@ export interface UserCreated {
   banned: boolean;
   /** Tokens that carry a lower epoch are no longer honoured. */
   epoch: number;
+  /** Its personal data is gone. */
+  erased: boolean;
   id: string;
+  /** The address is known to be the user's. */
+  verified: boolean;
   /** Rises by one with every change; 0 when created. */
   version: number;
 }
@@ -225,7 +251,11 @@ export interface UserUpdated {
   banned: boolean;
   /** Tokens that carry a lower epoch are no longer honoured. */
   epoch: number;
+  /** Its personal data is gone. */
+  erased: boolean;
   id: string;
+  /** The address is known to be the user's. */
+  verified: boolean;
   /** Rises by one with every change; 0 when created. */
   version: number;
 }
@@ -235,8 +265,124 @@ export interface UserBanned {
   banned: boolean;
   /** Tokens that carry a lower epoch are no longer honoured. */
   epoch: number;
+  /** Its personal data is gone. */
+  erased: boolean;
   id: string;
+  /** The address is known to be the user's. */
+  verified: boolean;
   /** Rises by one with every change; 0 when created. */
+  version: number;
+}
+
+/** Somebody asked for a link to choose a new password. */
+export interface UserResetRequested {
+  /** When the request is over, by ledger time. */
+  expiresAt: string;
+  /** The account. */
+  id: string;
+  requestId: string;
+  /** The account's, which the request raises by one. */
+  version: number;
+}
+
+/** A user asked for a link to confirm his address. */
+export interface UserVerificationRequested {
+  /** When the request is over, by ledger time. */
+  expiresAt: string;
+  /** The account. */
+  id: string;
+  requestId: string;
+  /** The account's, which the request raises by one. */
+  version: number;
+}
+
+/** A buyer stands in the line for a ticket that somebody else has. */
+export interface LineJoined {
+  id: string;
+  /** Of an offer: when it is over, by ledger time. */
+  offeredUntil?: string;
+  /** Of a place that was taken: the order that locked the ticket. */
+  orderId?: string;
+  /** Of a place that was left. */
+  reason?: 'user' | 'banned' | 'erased' | 'closed';
+  /** Where a place in a line stands. */
+  status: 'waiting' | 'offered' | 'taken' | 'left' | 'passed';
+  ticketId: string;
+  /** Who waits. */
+  userId: string;
+  /** Rises by one with every change; 0 when joined. */
+  version: number;
+}
+
+/** The ticket is free again and kept for the next in line. */
+export interface LineOffered {
+  id: string;
+  /** Of an offer: when it is over, by ledger time. */
+  offeredUntil?: string;
+  /** Of a place that was taken: the order that locked the ticket. */
+  orderId?: string;
+  /** Of a place that was left. */
+  reason?: 'user' | 'banned' | 'erased' | 'closed';
+  /** Where a place in a line stands. */
+  status: 'waiting' | 'offered' | 'taken' | 'left' | 'passed';
+  ticketId: string;
+  /** Who waits. */
+  userId: string;
+  /** Rises by one with every change; 0 when joined. */
+  version: number;
+}
+
+/** The buyer to whom it was offered has locked the ticket. */
+export interface LineTaken {
+  id: string;
+  /** Of an offer: when it is over, by ledger time. */
+  offeredUntil?: string;
+  /** Of a place that was taken: the order that locked the ticket. */
+  orderId?: string;
+  /** Of a place that was left. */
+  reason?: 'user' | 'banned' | 'erased' | 'closed';
+  /** Where a place in a line stands. */
+  status: 'waiting' | 'offered' | 'taken' | 'left' | 'passed';
+  ticketId: string;
+  /** Who waits. */
+  userId: string;
+  /** Rises by one with every change; 0 when joined. */
+  version: number;
+}
+
+/** A place in the line is gone: given up, or there is nothing to wait for any more. */
+export interface LineLeft {
+  id: string;
+  /** Of an offer: when it is over, by ledger time. */
+  offeredUntil?: string;
+  /** Of a place that was taken: the order that locked the ticket. */
+  orderId?: string;
+  /** Of a place that was left. */
+  reason?: 'user' | 'banned' | 'erased' | 'closed';
+  /** Where a place in a line stands. */
+  status: 'waiting' | 'offered' | 'taken' | 'left' | 'passed';
+  ticketId: string;
+  /** Who waits. */
+  userId: string;
+  /** Rises by one with every change; 0 when joined. */
+  version: number;
+}
+
+/** An offer ran out and went to the next in line. */
+export interface LinePassed {
+  id: string;
+  /** Of an offer: when it is over, by ledger time. */
+  offeredUntil?: string;
+  /** Of a place that was taken: the order that locked the ticket. */
+  orderId?: string;
+  /** Of a place that was left. */
+  reason?: 'user' | 'banned' | 'erased' | 'closed';
+  /** Where a place in a line stands. */
+  status: 'waiting' | 'offered' | 'taken' | 'left' | 'passed';
+  ticketId: string;
+  /** Who waits. */
+  userId: string;
+  /** Rises by one with every change; 0 when joined. */
   version: number;
 }
 
@@ -256,6 +402,13 @@ export interface Events {
   'user:created': UserCreated;
   'user:updated': UserUpdated;
   'user:banned': UserBanned;
+  'user:reset_requested': UserResetRequested;
+  'user:verification_requested': UserVerificationRequested;
+  'line:joined': LineJoined;
+  'line:offered': LineOffered;
+  'line:taken': LineTaken;
+  'line:left': LineLeft;
+  'line:passed': LinePassed;
 }
 
 export type EventType = keyof Events;

@@ -17,7 +17,7 @@ mod work;
 
 #[cfg(not(madsim))]
 pub use inbox::FileInbox;
-pub use inbox::{Inbox, InboxError, MemoryInbox, Place, SharedInbox, shared};
+pub use inbox::{Inbox, InboxError, Key, MemoryInbox, Place, SharedInbox, shared};
 
 use std::sync::Arc;
 use std::time::Duration;

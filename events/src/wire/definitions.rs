@@ -8,7 +8,7 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema};
 use serde_json::{Map, Value, json};
 
-use super::types::{Expiration, Order, Payment, Ticket, User};
+use super::types::{Expiration, Order, Payment, Place, Ticket, User, UserRequest};
 use super::{ALL, asyncapi, parts, typescript};
 
 /// The version of every schema. Fields may be added under it; anything else is a new one.
@@ -73,6 +73,13 @@ pub(super) fn description(event_type: EventType) -> &'static str {
         EventType::UserCreated => "Somebody signed up.",
         EventType::UserUpdated => "An account changed.",
         EventType::UserBanned => "An account was banned: its tokens are no longer honoured.",
+        EventType::UserResetRequested => "Somebody asked for a link to choose a new password.",
+        EventType::UserVerificationRequested => "A user asked for a link to confirm his address.",
+        EventType::LineJoined => "A buyer stands in the line for a ticket that somebody else has.",
+        EventType::LineOffered => "The ticket is free again and kept for the next in line.",
+        EventType::LineTaken => "The buyer to whom it was offered has locked the ticket.",
+        EventType::LineLeft => "A place in the line is gone: given up, or there is nothing to wait for any more.",
+        EventType::LinePassed => "An offer ran out and went to the next in line.",
     }
 }
 
@@ -87,6 +94,12 @@ fn body_schema(event_type: EventType) -> Schema {
         EventType::ExpirationComplete => of::<Expiration>(),
         EventType::PaymentRequested | EventType::PaymentCreated | EventType::PaymentUpdated => of::<Payment>(),
         EventType::UserCreated | EventType::UserUpdated | EventType::UserBanned => of::<User>(),
+        EventType::UserResetRequested | EventType::UserVerificationRequested => of::<UserRequest>(),
+        EventType::LineJoined
+        | EventType::LineOffered
+        | EventType::LineTaken
+        | EventType::LineLeft
+        | EventType::LinePassed => of::<Place>(),
     }
 }
 

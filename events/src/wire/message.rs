@@ -10,7 +10,7 @@ use holdfast_ledger::id::Id;
 use serde::{Deserialize, Serialize};
 
 use super::time::parse_rfc3339;
-use super::types::{Entity, Expiration, Order, Payment, Ticket, User};
+use super::types::{Entity, Expiration, Order, Payment, Place, Ticket, User, UserRequest};
 use super::{by_name, header};
 
 /// What headers say of an event.
@@ -40,6 +40,8 @@ pub enum Body {
     Expiration(Expiration),
     Payment(Payment),
     User(User),
+    UserRequest(UserRequest),
+    Place(Place),
 }
 
 /// One event as a consumer sees it.
@@ -106,6 +108,14 @@ impl Message {
             EventType::UserCreated | EventType::UserUpdated | EventType::UserBanned => {
                 Body::User(json(&envelope, body)?)
             }
+            EventType::UserResetRequested | EventType::UserVerificationRequested => {
+                Body::UserRequest(json(&envelope, body)?)
+            }
+            EventType::LineJoined
+            | EventType::LineOffered
+            | EventType::LineTaken
+            | EventType::LineLeft
+            | EventType::LinePassed => Body::Place(json(&envelope, body)?),
         };
         Ok(Message { envelope, body })
     }

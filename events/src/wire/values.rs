@@ -1,6 +1,7 @@
 //! Values of bodies that JSON has no exact kind for: amounts, times, ids.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use holdfast_ledger::money::{Currency, Decimal};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -26,6 +27,12 @@ impl Price {
     /// In minor units; `None` where it has more decimals than `currency`, or is too large.
     pub fn minor(&self, currency: Currency) -> Option<u64> {
         self.0.to_minor(currency).ok()
+    }
+}
+
+impl fmt::Display for Price {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 

@@ -5,9 +5,11 @@ use std::path::Path;
 
 use holdfast_events::wire::{self, Body, Malformed, Message, definitions, header};
 use holdfast_ledger::codec;
-use holdfast_ledger::entities::{CancelReason, Holding, OrderStatus, PaymentStatus, PaymentStep};
+use holdfast_ledger::entities::{
+    CancelReason, Fence, Holding, LeftReason, OrderStatus, PaymentStatus, PaymentStep, PlaceStatus,
+};
 use holdfast_ledger::event::{Event, EventBody, EventType};
-use holdfast_ledger::id::{Id, OrderId, PaymentId, TicketId, UserId};
+use holdfast_ledger::id::{Id, OrderId, PaymentId, PlaceId, RequestId, TicketId, UserId};
 use holdfast_ledger::money::Currency;
 use serde_json::{Value, json};
 
@@ -25,6 +27,7 @@ fn ticket_event(event_type: EventType) -> Event {
     let body = EventBody::Ticket {
         title: "Dodgers <3".into(),
         price_minor: 1999,
+        price_version: 3,
         currency: Currency::USD,
         user: UserId(id(1)),
         holding: Holding::Locked { order: OrderId(id(3)) },
@@ -53,13 +56,22 @@ fn samples() -> Vec<Event> {
     let payment = |status, next| EventBody::Payment {
         payment: PaymentId(id(4)),
         order: OrderId(id(3)),
+        user: UserId(id(1)),
+        attempt: 1,
+        fence: Fence { index: 7, ordinal: 3 },
+        failure: None,
         status,
         next,
         amount_minor: 1999,
         currency: Currency::USD,
         intent_id: Some("pi_1".into()),
     };
-    let user = |banned| EventBody::User { user: UserId(id(1)), banned, epoch: 2 };
+    let user = |banned| EventBody::User { user: UserId(id(1)), banned, erased: false, verified: true, epoch: 2 };
+    let request =
+        || EventBody::UserRequest { user: UserId(id(1)), request: RequestId(id(5)), expires_ms: 1_700_000_900_000 };
+    let place =
+        |status| EventBody::Place { place: PlaceId(id(6)), ticket: TicketId(id(2)), user: UserId(id(1)), status };
+    let order = OrderId(id(3));
     let one = |event_type: &EventType| match event_type {
         EventType::TicketCreated | EventType::TicketUpdated => ticket_event(*event_type),
         EventType::OrderCreated => order_event(*event_type, OrderStatus::Created),
@@ -76,6 +88,14 @@ fn samples() -> Vec<Event> {
         EventType::PaymentUpdated => event(*event_type, id(4), payment(PaymentStatus::Captured, None)),
         EventType::UserCreated | EventType::UserUpdated => event(*event_type, id(1), user(false)),
         EventType::UserBanned => event(*event_type, id(1), user(true)),
+        EventType::UserResetRequested | EventType::UserVerificationRequested => event(*event_type, id(1), request()),
+        EventType::LineJoined => event(*event_type, id(6), place(PlaceStatus::Waiting)),
+        EventType::LineOffered => {
+            event(*event_type, id(6), place(PlaceStatus::Offered { deadline_ms: 1_700_000_900_000 }))
+        }
+        EventType::LineTaken => event(*event_type, id(6), place(PlaceStatus::Taken { order })),
+        EventType::LineLeft => event(*event_type, id(6), place(PlaceStatus::Left(LeftReason::Closed))),
+        EventType::LinePassed => event(*event_type, id(6), place(PlaceStatus::Passed)),
     };
     wire::ALL.iter().map(one).collect()
 }
