@@ -132,6 +132,7 @@ fn view(event: &Event) -> Option<AvailabilityView<'_>> {
         Holding::Free => "available",
         Holding::Locked { .. } => "locked",
         Holding::Sold { .. } => "sold",
+        Holding::Offered { .. } => "offered",
     };
     Some(AvailabilityView {
         id: TicketId(event.entity),
