@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use holdfast_ledger::State;
 use holdfast_ledger::command::{Actor, Command, IdempotencyKey, Submitted};
+use holdfast_ledger::entities::SignedIn;
 use holdfast_ledger::outcome::{Refusal, Reply};
 use holdfast_ledger::store::StoreError;
 use holdfast_raft::node::{Consistency, Node};
 use holdfast_raft::state::StateStore;
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use crate::clock::{self, LedgerClock, WallClock};
@@ -27,6 +29,9 @@ pub type Ledger = State<StateStore>;
 
 /// How long a write's answer may wait for this node to have applied it.
 const OWN_WRITE_WAIT: Duration = Duration::from_secs(5);
+
+/// Sessions that are being prolonged at the same time; beyond that one waits for its next use.
+const PROLONGED_MAX: usize = 64;
 
 /// What an operator chooses. The defaults are for development on one machine.
 #[derive(Clone)]
@@ -74,6 +79,7 @@ pub struct Shared {
     pub provider: Arc<dyn PaymentProvider>,
     pub ledger_clock: LedgerClock,
     pub streams: Slots,
+    prolonging: Arc<Semaphore>,
     request_prefix: u32,
     requests: AtomicU64,
 }
@@ -132,6 +138,7 @@ impl App {
             ledger_clock: LedgerClock::new(),
             streams: Slots::default(),
             settings,
+            prolonging: Arc::new(Semaphore::new(PROLONGED_MAX)),
             request_prefix: rand::random(),
             requests: AtomicU64::new(0),
         }))
@@ -224,6 +231,21 @@ impl App {
 
     fn seen<T>(&self, (value, index, now_ms): (T, u64, u64)) -> Seen<T> {
         Seen { value, index, now_ms: self.ledger_clock.observe(now_ms) }
+    }
+
+    /// Notes in the ledger that a session is in use. What was asked for does not wait for it, nor fail with it.
+    pub fn prolong(&self, signed_in: SignedIn) {
+        let Ok(permit) = self.prolonging.clone().try_acquire_owned() else { return };
+        let app = self.clone();
+        tokio::spawn(async move {
+            let _ = app.propose(Actor::User(signed_in), None, Command::RefreshSession).await;
+            drop(permit);
+        });
+    }
+
+    /// Signs with `key` from now on. Its public half must be registered, and known to whoever checks tokens without us.
+    pub fn use_key(&self, key: SigningKey) {
+        self.tokens.use_key(key);
     }
 
     /// Proposes `command` and tells a refusal apart from having no answer at all.

@@ -50,6 +50,7 @@ pub use password::PasswordCost;
 pub use payment_worker::run as run_payments;
 pub use router::router;
 pub use signing_key::SigningKey;
+pub use users::new_operator_token;
 
 // Times look the same in answers and in events.
 use holdfast_events::wire::time;

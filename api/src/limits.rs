@@ -4,13 +4,18 @@
 //! of addresses and nobody can aim at another's slot. Two that fall into one slot share its budget, which is the price.
 //! Loopback is not limited unless asked: demos, imports and benchmarks come from there.
 
-use std::hash::{BuildHasher, RandomState};
+use std::convert::Infallible;
+use std::hash::{BuildHasher, Hash, RandomState};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use axum::extract::FromRequestParts;
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
 use tokio::time::Instant;
 
+use crate::app::App;
+use crate::error::Fault;
 use crate::headers::{RATE_LIMIT, RATE_LIMIT_POLICY};
 
 /// Slots of each table: 512 KiB.
@@ -42,8 +47,10 @@ pub struct RateLimits {
     pub per_address: Quota,
     /// Writes of one account.
     pub per_account: Quota,
-    /// Sign-ups and sign-ins of one address.
+    /// Sign-ups, sign-ins and mails asked for of one address.
     pub credentials: Quota,
+    /// Tries of one account's password, and mails asked for it, from wherever they come.
+    pub guesses: Quota,
     /// Limit loopback as well.
     pub limit_loopback: bool,
 }
@@ -54,6 +61,7 @@ impl Default for RateLimits {
             per_address: Quota { requests: 6_000, window_s: 60 },
             per_account: Quota { requests: 1_200, window_s: 60 },
             credentials: Quota { requests: 60, window_s: 60 },
+            guesses: Quota { requests: 30, window_s: 300 },
             limit_loopback: false,
         }
     }
@@ -119,6 +127,7 @@ pub struct Limiter {
     per_address: Table,
     per_account: Table,
     credentials: Table,
+    guesses: Table,
 }
 
 impl Limiter {
@@ -130,6 +139,7 @@ impl Limiter {
             per_address: Table::new("address", limits.per_address),
             per_account: Table::new("account", limits.per_account),
             credentials: Table::new("credentials", limits.credentials),
+            guesses: Table::new("guesses", limits.guesses),
         }
     }
 
@@ -153,8 +163,36 @@ impl Limiter {
         self.per_account.take(self.keys.hash_one(user), self.now_s())
     }
 
+    /// Counts a try of an account's password.
+    fn guess(&self, account: impl Hash) -> Budget {
+        self.guesses.take(self.keys.hash_one(account), self.now_s())
+    }
+
     fn now_s(&self) -> u64 {
         self.started.elapsed().as_secs()
+    }
+}
+
+/// Whether the requests of where this one comes from are limited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limited(bool);
+
+impl Limited {
+    /// Counts a try of an account's password; 429 where there were too many.
+    pub fn guess(self, app: &App, account: impl Hash) -> Result<(), Fault> {
+        if !self.0 {
+            return Ok(());
+        }
+        let budget = app.limiter.guess(account);
+        if budget.exceeded { Err(Fault::rate_limited(budget.reset_s.into())) } else { Ok(()) }
+    }
+}
+
+impl FromRequestParts<App> for Limited {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Limited, Infallible> {
+        Ok(Limited(app.limiter.applies_to(parts.extensions.get().copied())))
     }
 }
 

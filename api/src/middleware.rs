@@ -122,6 +122,7 @@ async fn admit(app: &App, parts: &mut Parts) -> Result<Admitted, (Fault, Option<
         if caller.by_cookie && is_old(app, caller) {
             let cookie = session::cookie(app, caller.signed_in);
             session::replace_cookie(&mut parts.headers, &cookie);
+            app.prolong(caller.signed_in);
             renewed = Some(cookie);
         }
     }

@@ -88,7 +88,7 @@ async fn look_up(app: &App, token: &str) -> Result<Option<Verified>, Fault> {
     if verified.is_expired(app.now_s()) {
         return Ok(None);
     }
-    Ok(holds(app, verified.signed_in).await?.then_some(verified))
+    Ok(counts(app, &verified).await?.then_some(verified))
 }
 
 /// Finds the caller of a request whose token may have expired, as long as its session holds.
@@ -107,35 +107,43 @@ pub async fn identify_expired(app: &App, headers: &HeaderMap) -> Identity {
 pub async fn refreshable(app: &App, headers: &HeaderMap) -> Result<Option<Verified>, Fault> {
     let Some((token, _)) = token_of(headers) else { return Ok(None) };
     let Some(verified) = verify(app, token).await? else { return Ok(None) };
-    Ok(holds(app, verified.signed_in).await?.then_some(verified))
+    Ok(counts(app, &verified).await?.then_some(verified))
 }
 
 async fn verify(app: &App, token: &str) -> Result<Option<Verified>, Fault> {
     if let Some(verified) = app.tokens.remembered(token) {
         return Ok(Some(verified));
     }
-    let Some(key) = key_of(app, token).await? else { return Ok(None) };
-    Ok(app.tokens.verify(token, &key))
+    let Some((key_id, key)) = key_of(app, token).await? else { return Ok(None) };
+    Ok(app.tokens.verify(token, &key_id, &key))
 }
 
 /// What a token of ours for `purpose` says; `None` where it is forged, expired, for something else or no token at all.
 pub async fn read_token<T: DeserializeOwned>(app: &App, purpose: Purpose, token: &str) -> Result<Option<T>, Fault> {
-    let Some(key) = key_of(app, token).await? else { return Ok(None) };
+    let Some((_, key)) = key_of(app, token).await? else { return Ok(None) };
     Ok(app.tokens.read(purpose, token, &key, app.now_s()))
 }
 
-/// The public key that a token names, if it is one of a node of ours.
-async fn key_of(app: &App, token: &str) -> Result<Option<Vec<u8>>, Fault> {
+/// The id and the public key that a token names, if it is one of a node of ours.
+async fn key_of(app: &App, token: &str) -> Result<Option<(String, Vec<u8>)>, Fault> {
     let Some(key_id) = app.tokens.key_id(token) else { return Ok(None) };
-    let find = |state: &Ledger| {
-        let keys = query::node_keys(state)?;
-        Ok(keys.into_iter().find(|(id, _)| *id == key_id).map(|(_, key)| key.public_key))
-    };
-    match app.read(Consistency::Stale, find).await?.value {
-        Some(key) => Ok(Some(key)),
+    let find = |state: &Ledger| query::node_key(state, &key_id);
+    let key = match app.read(Consistency::Stale, find).await?.value {
+        Some(key) => Some(key),
         // The key of a node that has just joined may not have arrived here.
-        None => Ok(app.read(Consistency::Linearizable, find).await?.value),
+        None => app.read(Consistency::Linearizable, find).await?.value,
+    };
+    Ok(key.map(|key| (key_id, key.public_key)))
+}
+
+/// Whether a token's session is still good, and its key still trusted, as far as this node knows.
+async fn counts(app: &App, verified: &Verified) -> Result<bool, Fault> {
+    if !holds(app, verified.signed_in).await? {
+        return Ok(false);
     }
+    // A key that has not arrived here is not retired: the token was checked under it.
+    let key = app.node.read(Consistency::Stale, |state| query::node_key(state, &verified.key_id)).await?;
+    Ok(key.is_none_or(|key| key.retired_ms.is_none()))
 }
 
 /// Whether a session is still good, as far as this node knows.

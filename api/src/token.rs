@@ -82,9 +82,11 @@ struct SessionClaims {
 }
 
 /// A token whose signature, issuer and audience are right.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verified {
     pub signed_in: SignedIn,
+    /// The key that has signed it.
+    pub key_id: Arc<str>,
     /// Seconds since the Unix epoch.
     pub issued_s: u64,
     pub expires_s: u64,
@@ -142,12 +144,7 @@ impl Tokens {
     /// The session of a token that was checked before.
     pub fn remembered(&self, token: &str) -> Option<Verified> {
         let tables = self.remembered.lock().expect("no panic while tokens are remembered");
-        tables.iter().find_map(|table| table.get(token)).copied()
-    }
-
-    /// Forgets what was checked: a key has been taken back.
-    pub fn forget(&self) {
-        *self.remembered.lock().expect("no panic while tokens are remembered") = Default::default();
+        tables.iter().find_map(|table| table.get(token)).cloned()
     }
 
     /// The key that a token says it was signed with; `None` for what is no token.
@@ -164,12 +161,13 @@ impl Tokens {
         signed.exp.is_none_or(|expires_s| !is_expired(expires_s, now_s)).then_some(signed.claims)
     }
 
-    /// Checks a session token's signature, issuer and audience under `public_key`, and remembers a good one.
-    pub fn verify(&self, token: &str, public_key: &[u8]) -> Option<Verified> {
+    /// Checks a session token's signature, issuer and audience under the key `key_id`, and remembers a good one.
+    pub fn verify(&self, token: &str, key_id: &str, public_key: &[u8]) -> Option<Verified> {
         let Signed { claims, iat, exp, .. }: Signed<SessionClaims> =
             self.decode(Purpose::Session, token, public_key)?;
         let verified = Verified {
             signed_in: SignedIn { user: claims.sub, session: claims.sid, epoch: claims.epoch },
+            key_id: key_id.into(),
             issued_s: iat,
             expires_s: exp?,
         };
@@ -178,7 +176,7 @@ impl Tokens {
             tables.swap(0, 1);
             tables[0].clear();
         }
-        tables[0].insert(token.into(), verified);
+        tables[0].insert(token.into(), verified.clone());
         Some(verified)
     }
 
@@ -213,23 +211,21 @@ mod tests {
         let ours = Tokens::new(SigningKey::from_seed(&[1; 32]), "holdfast");
         let public_key = &ours.key().public_key;
         let token = ours.issue(signed_in(), 1_000, 900);
-        let verified = ours.verify(&token, public_key).expect("our own token");
+        let verified = ours.verify(&token, "k1", public_key).expect("our own token");
         assert_eq!((verified.signed_in, verified.issued_s, verified.expires_s), (signed_in(), 1_000, 1_900));
-        assert_eq!(ours.remembered(&token), Some(verified));
         assert!(!verified.is_expired(1_905) && verified.is_expired(1_906));
-        ours.forget();
-        assert_eq!(ours.remembered(&token), None);
+        assert_eq!((&*verified.key_id, ours.remembered(&token)), ("k1", Some(verified.clone())));
 
         let other_key = SigningKey::from_seed(&[2; 32]);
-        assert_eq!(ours.verify(&token, &other_key.public_key), None);
+        assert_eq!(ours.verify(&token, "k2", &other_key.public_key), None);
         let other_issuer = Tokens::new(SigningKey::from_seed(&[1; 32]), "elsewhere");
-        assert_eq!(other_issuer.verify(&token, public_key), None);
+        assert_eq!(other_issuer.verify(&token, "k1", public_key), None);
 
         let secret = EncodingKey::from_secret(public_key);
         let claims = json!({"iss": "holdfast", "aud": "holdfast", "exp": 9_999_999_999u64, "iat": 1,
             "sub": "000000000000000100000000", "sid": "000000000000000100000001", "epoch": 0});
         let confused = jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &secret).unwrap();
-        assert_eq!(ours.verify(&confused, public_key), None, "HMAC under a public key is the old confusion");
+        assert_eq!(ours.verify(&confused, "k1", public_key), None, "HMAC under a public key is the old confusion");
     }
 
     #[test]
@@ -244,13 +240,13 @@ mod tests {
                 let read: Option<Value> = ours.read(read_for, &token, public_key, 1_500);
                 assert_eq!(read.is_some(), signed_for == read_for, "{signed_for:?} read as {read_for:?}");
             }
-            assert_eq!(ours.verify(&token, public_key).is_some(), signed_for == Purpose::Session);
+            assert_eq!(ours.verify(&token, "k1", public_key).is_some(), signed_for == Purpose::Session);
             assert_eq!(ours.read::<Value>(signed_for, &token, public_key, 2_006), None, "it has expired");
         }
         let lasting = ours.sign(Purpose::Ticket, &said, 1_000, None);
         assert!(ours.read::<Value>(Purpose::Ticket, &lasting, public_key, u64::MAX).is_some());
         let unending = ours.sign(Purpose::Session, &said, 1_000, None);
-        assert_eq!(ours.verify(&unending, public_key), None, "a session token expires");
+        assert_eq!(ours.verify(&unending, "k1", public_key), None, "a session token expires");
     }
 
     #[test]
@@ -260,18 +256,18 @@ mod tests {
         tokens.use_key(SigningKey::from_seed(&[2; 32]));
         assert_ne!(tokens.key().key_id(), old.key_id());
         assert_eq!(tokens.key_id(&tokens.issue(signed_in(), 1_000, 900)).as_deref(), Some(tokens.key().key_id()));
-        assert!(tokens.verify(&token, &old.public_key).is_some());
+        assert!(tokens.verify(&token, old.key_id(), &old.public_key).is_some());
     }
 
     #[test]
     fn what_is_remembered_is_bounded() {
         let tokens = Tokens::new(SigningKey::from_seed(&[1; 32]), "holdfast");
-        let verified = Verified { signed_in: signed_in(), issued_s: 0, expires_s: 0 };
+        let verified = Verified { signed_in: signed_in(), key_id: "k1".into(), issued_s: 0, expires_s: 0 };
         for n in 0..REMEMBERED_MAX {
-            tokens.remembered.lock().unwrap()[0].insert(n.to_string().into(), verified);
+            tokens.remembered.lock().unwrap()[0].insert(n.to_string().into(), verified.clone());
         }
         let token = tokens.issue(signed_in(), 1_000, 900);
-        tokens.verify(&token, &tokens.key().public_key).unwrap();
+        tokens.verify(&token, "k1", &tokens.key().public_key).unwrap();
         let tables = tokens.remembered.lock().unwrap();
         assert_eq!((tables[0].len(), tables[1].len()), (1, REMEMBERED_MAX));
     }

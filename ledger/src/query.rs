@@ -300,6 +300,11 @@ fn all<S: Read, K, T: DeserializeOwned>(
     rows.iter().map(|(key, row)| Ok((id(key)?, decode(table, key, row)?))).collect()
 }
 
+/// A node's public signing key.
+pub fn node_key<S: Read>(state: &State<S>, key_id: &str) -> Result<Option<NodeKey>, StoreError> {
+    state.row(Table::NodeKeys, key_id.as_bytes())
+}
+
 /// All public signing keys of nodes, by key id: at most [`NODE_KEYS_MAX`].
 pub fn node_keys<S: Read>(state: &State<S>) -> Result<Vec<(String, NodeKey)>, StoreError> {
     all(state, Table::NodeKeys, NODE_KEYS_MAX, |key| {

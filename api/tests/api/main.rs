@@ -1,11 +1,13 @@
 //! The interface as a client meets it: a real server on a real port, one test a row of the contract, named after its row.
 #![cfg(not(madsim))]
 
+mod accounts;
 mod bad_input;
 mod client;
 mod connections;
 mod conventions;
 mod defects;
+mod door;
 mod live;
 mod openapi;
 mod orders;
@@ -14,4 +16,5 @@ mod payments;
 mod server;
 mod signed_tickets;
 mod tickets;
+mod tokens;
 mod users;

@@ -22,7 +22,7 @@ fn runtime() -> &'static Runtime {
     RUNTIME.get_or_init(|| Runtime::new().unwrap())
 }
 
-const SEED: [u8; 32] = [7; 32];
+pub const SEED: [u8; 32] = [7; 32];
 
 /// A node with a data folder of its own, and its sandbox bank.
 pub struct World {
@@ -53,6 +53,11 @@ impl World {
                 ..Policy::default()
             })
         })
+    }
+
+    /// One of the test's own.
+    pub fn fresh() -> World {
+        World::new(Policy::default())
     }
 
     fn new(policy: Policy) -> World {
@@ -101,6 +106,16 @@ impl World {
         (url, stop, served)
     }
 
+    /// Another server before the same node, which signs with a key of its own.
+    pub fn with_key(&self, key: SigningKey, settings: Settings) -> String {
+        self.serve(App::new(self.node.clone(), key, self.sandbox.clone(), settings))
+    }
+
+    /// A server of an application that the test keeps a hand on.
+    pub fn serve(&self, app: App) -> String {
+        on_runtime(serve(app))
+    }
+
     /// The application on the same node, for a server or worker of the test's own.
     pub fn app(&self) -> App {
         app(&self.node, &self.sandbox, settings())
@@ -143,6 +158,8 @@ pub fn settings() -> Settings {
 /// Settings under which an address may send `requests` a minute, and sign up as often.
 pub fn limited(requests: u32) -> Settings {
     let quota = Quota { requests, window_s: 3_600 };
-    let rate_limits = RateLimits { per_address: quota, per_account: quota, credentials: quota, limit_loopback: true };
+    let guesses = Quota { requests: 5, window_s: 3_600 };
+    let rate_limits =
+        RateLimits { per_address: quota, per_account: quota, credentials: quota, guesses, limit_loopback: true };
     Settings { rate_limits, ..settings() }
 }

@@ -1,0 +1,200 @@
+//! The account itself: what it is, another address or password, and its end.
+//!
+//! Whatever takes an account away from its owner, or would help to, asks for the password again.
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use holdfast_ledger::command::Command;
+use holdfast_ledger::entities::{Personal, User};
+use holdfast_ledger::id::UserId;
+use holdfast_ledger::outcome::{Field, Refusal};
+use holdfast_ledger::query;
+use holdfast_raft::node::Consistency;
+use http::{StatusCode, header};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{BAD_EMAIL, check_password, email, new_password, present_password, session_of, with_session};
+use crate::app::{App, Refused, Seen};
+use crate::body::JsonBody;
+use crate::error::Fault;
+use crate::fields::{Complaints, Raw};
+use crate::headers::json;
+use crate::limits::Limited;
+use crate::openapi::{EntityId, Time};
+use crate::session::{self, Caller};
+use crate::time::{Rfc3339, rfc3339};
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = OwnAccount)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct AccountView<'a> {
+    #[schema(value_type = EntityId)]
+    id: UserId,
+    email: &'a str,
+    /// A mail to the address has arrived.
+    verified: bool,
+    /// Of `buyer`, `seller`, `operator-read` and `operator-admin`.
+    roles: Vec<&'static str>,
+    #[schema(value_type = Time)]
+    created_at: Rfc3339,
+    version: u64,
+}
+
+/// What an account may do, by name. Everybody may buy.
+pub(super) fn role_names(user: &User) -> Vec<&'static str> {
+    let roles = [
+        (true, "buyer"),
+        (user.roles.seller, "seller"),
+        (user.roles.operator_read, "operator-read"),
+        (user.roles.operator_admin, "operator-admin"),
+    ];
+    roles.into_iter().filter_map(|(has, name)| has.then_some(name)).collect()
+}
+
+/// The account of a caller, as he sees it. He may have been erased since he was let in.
+pub(super) fn account_answer(id: UserId, seen: &Seen<Option<(User, Personal)>>) -> Result<Response, Fault> {
+    let (user, personal) = seen.value.as_ref().ok_or_else(Fault::not_signed_in)?;
+    let view = AccountView {
+        id,
+        email: &personal.email,
+        verified: user.verified,
+        roles: role_names(user),
+        created_at: rfc3339(user.created_ms),
+        version: user.version,
+    };
+    Ok(json(StatusCode::OK, &view, seen.index))
+}
+
+/// What `account_answer` needs.
+pub(super) fn account_of(
+    id: UserId,
+) -> impl Fn(&crate::app::Ledger) -> Result<Option<(User, Personal)>, holdfast_ledger::store::StoreError> + Send + Sync
+{
+    move |state| Ok(query::user(state, id)?.zip(query::personal(state, id)?))
+}
+
+/// `GET /api/users/me`: the caller's account.
+#[utoipa::path(
+    get, path = "/api/users/me", tag = "users", security(("session" = [])),
+    responses((status = 200, description = "Done", body = AccountView))
+)]
+pub async fn show(State(app): State<App>, caller: Caller) -> Result<Response, Fault> {
+    let id = caller.signed_in.user;
+    account_answer(id, &app.read(Consistency::Linearizable, account_of(id)).await?)
+}
+
+#[derive(Deserialize, ToSchema)]
+pub(super) struct EmailChange<'a> {
+    /// The new address.
+    #[serde(borrow)]
+    #[schema(value_type = String)]
+    email: Raw<'a>,
+    /// The present password.
+    #[serde(borrow)]
+    #[schema(value_type = String)]
+    password: Raw<'a>,
+}
+
+/// `PUT /api/users/me/email`: another address; it has to be verified anew.
+#[utoipa::path(
+    put, path = "/api/users/me/email", tag = "users", security(("session" = [])), request_body = EmailChange,
+    responses((status = 200, description = "Done", body = AccountView))
+)]
+pub async fn change_email(
+    State(app): State<App>,
+    caller: Caller,
+    limited: Limited,
+    body: JsonBody,
+) -> Result<Response, Fault> {
+    let (email, password) = {
+        let change: EmailChange = body.parse()?;
+        let mut complaints = Complaints::default();
+        let email = complaints.require(email(change.email), "email", BAD_EMAIL);
+        let password = present_password(change.password, &mut complaints);
+        complaints.settle(email.zip(password))?
+    };
+    check_password(&app, limited, &caller, password).await?;
+    match app.propose(caller.actor(), None, Command::ChangeEmail { email }).await? {
+        Ok(done) => {
+            let id = caller.signed_in.user;
+            account_answer(id, &app.read_own(done.index, account_of(id)).await?)
+        }
+        Err(Refused { refusal: Refusal::Invalid { field: Field::Email }, .. }) => {
+            Err(Fault::bad_field("email", "invalid", BAD_EMAIL))
+        }
+        Err(Refused { refusal: Refusal::EmailInUse, .. }) => {
+            Err(Fault::bad_field("email", "email_in_use", "Email in use"))
+        }
+        Err(refused) => Err(refused.into()),
+    }
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct PasswordChange<'a> {
+    /// The present one.
+    #[serde(borrow)]
+    #[schema(value_type = String)]
+    password: Raw<'a>,
+    #[serde(borrow)]
+    #[schema(value_type = String)]
+    new_password: Raw<'a>,
+}
+
+/// `PUT /api/users/me/password`: another password; all other sessions end, this one goes on under a fresh token.
+#[utoipa::path(
+    put, path = "/api/users/me/password", tag = "users", security(("session" = [])), request_body = PasswordChange,
+    responses((status = 200, description = "Done"))
+)]
+pub async fn change_password(
+    State(app): State<App>,
+    caller: Caller,
+    limited: Limited,
+    body: JsonBody,
+) -> Result<Response, Fault> {
+    let (password, chosen) = {
+        let change: PasswordChange = body.parse()?;
+        let mut complaints = Complaints::default();
+        let password = present_password(change.password, &mut complaints);
+        let chosen = new_password(change.new_password, "newPassword", &mut complaints);
+        complaints.settle(password.zip(chosen))?
+    };
+    check_password(&app, limited, &caller, password).await?;
+    let password_hash = app.passwords.hash(chosen).await?;
+    let done = app.propose(caller.actor(), None, Command::ChangePassword { password_hash }).await??;
+    let response = json(StatusCode::OK, &serde_json::Map::new(), done.decided_at);
+    Ok(with_session(&app, response, session_of(&done)))
+}
+
+#[derive(Deserialize, ToSchema)]
+pub(super) struct Erasure<'a> {
+    /// The present password.
+    #[serde(borrow)]
+    #[schema(value_type = String)]
+    password: Raw<'a>,
+}
+
+/// `DELETE /api/users/me`: the account ends. Address and password are gone, live orders are cancelled; what was bought and
+/// sold stays, under an id that names nobody.
+#[utoipa::path(
+    delete, path = "/api/users/me", tag = "users", security(("session" = [])), request_body = Erasure,
+    responses((status = 204, description = "Done"))
+)]
+pub async fn erase(
+    State(app): State<App>,
+    caller: Caller,
+    limited: Limited,
+    body: JsonBody,
+) -> Result<Response, Fault> {
+    let password = {
+        let erasure: Erasure = body.parse()?;
+        let mut complaints = Complaints::default();
+        let password = present_password(erasure.password, &mut complaints);
+        complaints.settle(password)?
+    };
+    check_password(&app, limited, &caller, password).await?;
+    app.propose(caller.actor(), None, Command::EraseUser { user: caller.signed_in.user }).await??;
+    let cookie = [(header::SET_COOKIE, session::cookie_cleared(&app))];
+    Ok((StatusCode::NO_CONTENT, cookie).into_response())
+}
