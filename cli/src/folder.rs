@@ -11,6 +11,20 @@ use crate::failure::{Exit, Failure};
 
 /// The length of an ed25519 seed, in bytes.
 pub const SEED_BYTES: usize = 32;
+/// The seed that signs, the one that will, and the ids of those that did.
+const KEY: &str = "signing-key";
+const KEY_NEXT: &str = "signing-key.next";
+const KEYS_OLD: &str = "signing-key.old";
+/// The longest list of old keys that is read, in bytes.
+const KEYS_OLD_BYTES_MAX: u64 = 64 << 10;
+
+/// A key that has signed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replaced {
+    pub key_id: String,
+    /// Since when another signs, in milliseconds since the Unix epoch.
+    pub replaced_ms: u64,
+}
 
 /// A data folder that this process holds. The hold ends with the process, however it ends.
 #[derive(Debug)]
@@ -59,21 +73,75 @@ impl Folder {
     /// The seed of the node's signing key; made on first use, readable by the owner alone. It never leaves the folder: the
     /// log gets the public half.
     pub fn signing_seed(&self) -> Result<[u8; SEED_BYTES], Failure> {
-        let path = self.path.join("signing-key");
-        let complain = |error: &dyn std::fmt::Display| Failure::cannot_start(format!("{}: {error}", path.display()));
-        match File::open(&path) {
+        self.seed_or_new(KEY)
+    }
+
+    /// The seed that is to sign next, if a change of the key is under way.
+    pub fn next_seed(&self) -> Result<Option<[u8; SEED_BYTES]>, Failure> {
+        self.seed(KEY_NEXT)
+    }
+
+    /// The seed that is to sign next; made if there is none.
+    pub fn next_seed_or_new(&self) -> Result<[u8; SEED_BYTES], Failure> {
+        self.seed_or_new(KEY_NEXT)
+    }
+
+    /// Puts the next seed in the place of the one that signs, which is gone then.
+    pub fn take_next_seed(&self) -> Result<(), Failure> {
+        let moved = fs::rename(self.path.join(KEY_NEXT), self.path.join(KEY));
+        moved.and_then(|()| File::open(&self.path)?.sync_all()).map_err(|error| self.complain(KEY_NEXT, &error))
+    }
+
+    /// The keys that have signed and are not retired yet, oldest first.
+    pub fn replaced(&self) -> Result<Vec<Replaced>, Failure> {
+        let mut text = String::new();
+        match File::open(self.path.join(KEYS_OLD)) {
+            Ok(file) => file.take(KEYS_OLD_BYTES_MAX).read_to_string(&mut text),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+        .map_err(|error| self.complain(KEYS_OLD, &error))?;
+        let line = |line: &str| {
+            let (key_id, replaced_ms) = line.split_once(' ')?;
+            Some(Replaced { key_id: key_id.into(), replaced_ms: replaced_ms.parse().ok()? })
+        };
+        let lines: Option<Vec<_>> = text.lines().map(line).collect();
+        lines.ok_or_else(|| self.damaged(KEYS_OLD, "not a list of keys"))
+    }
+
+    pub fn put_replaced(&self, replaced: &[Replaced]) -> Result<(), Failure> {
+        let text: String = replaced.iter().map(|old| format!("{} {}\n", old.key_id, old.replaced_ms)).collect();
+        self.write_once(KEYS_OLD, text.as_bytes()).map_err(|error| self.complain(KEYS_OLD, &error))
+    }
+
+    fn seed(&self, name: &str) -> Result<Option<[u8; SEED_BYTES]>, Failure> {
+        match File::open(self.path.join(name)) {
             Ok(file) => {
                 let mut seed = Vec::new();
-                file.take(SEED_BYTES as u64 + 1).read_to_end(&mut seed).map_err(|error| complain(&error))?;
-                seed.try_into().map_err(|_| Failure::new(Exit::Damaged, format!("{}: not a key", path.display())))
+                let read = file.take(SEED_BYTES as u64 + 1).read_to_end(&mut seed);
+                read.map_err(|error| self.complain(name, &error))?;
+                seed.try_into().map(Some).map_err(|_| self.damaged(name, "not a key"))
             }
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                let seed: [u8; SEED_BYTES] = rand::random();
-                self.write_once("signing-key", &seed).map_err(|error| complain(&error))?;
-                Ok(seed)
-            }
-            Err(error) => Err(complain(&error)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(self.complain(name, &error)),
         }
+    }
+
+    fn seed_or_new(&self, name: &str) -> Result<[u8; SEED_BYTES], Failure> {
+        if let Some(seed) = self.seed(name)? {
+            return Ok(seed);
+        }
+        let seed: [u8; SEED_BYTES] = rand::random();
+        self.write_once(name, &seed).map_err(|error| self.complain(name, &error))?;
+        Ok(seed)
+    }
+
+    fn complain(&self, name: &str, error: &std::io::Error) -> Failure {
+        Failure::cannot_start(format!("{}: {error}", self.path.join(name).display()))
+    }
+
+    fn damaged(&self, name: &str, what: &str) -> Failure {
+        Failure::new(Exit::Damaged, format!("{}: {what}", self.path.join(name).display()))
     }
 
     /// Writes a small file so that a crash leaves all of it or none.
@@ -104,6 +172,26 @@ mod tests {
         assert_eq!(mode & 0o777, 0o600, "the key is for the owner alone");
         drop(folder);
         assert_eq!(Folder::take_existing(&path).unwrap().signing_seed().unwrap(), seed);
+    }
+
+    #[test]
+    fn the_next_key_takes_the_place_of_the_one_that_signs() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = Folder::take(root.path()).unwrap();
+        let first = folder.signing_seed().unwrap();
+        assert_eq!(folder.next_seed().unwrap(), None);
+        let next = folder.next_seed_or_new().unwrap();
+        assert_eq!((folder.next_seed_or_new().unwrap(), folder.signing_seed().unwrap()), (next, first));
+        let mode = fs::metadata(root.path().join("signing-key.next")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "the key is for the owner alone");
+        folder.take_next_seed().unwrap();
+        assert_eq!((folder.signing_seed().unwrap(), folder.next_seed().unwrap()), (next, None));
+
+        let replaced = vec![Replaced { key_id: "k1".into(), replaced_ms: 7 }];
+        folder.put_replaced(&replaced).unwrap();
+        assert_eq!(folder.replaced().unwrap(), replaced);
+        fs::write(root.path().join("signing-key.old"), "k1\n").unwrap();
+        assert_eq!(folder.replaced().unwrap_err().exit, Exit::Damaged);
     }
 
     #[test]

@@ -12,6 +12,7 @@
 mod out;
 
 pub mod bench;
+mod bootstrap;
 pub mod client;
 pub mod cluster;
 pub mod demo;
@@ -19,6 +20,7 @@ mod dev;
 pub mod failure;
 mod folder;
 pub mod import;
+mod keys;
 mod log;
 pub mod money;
 mod node;
@@ -57,6 +59,8 @@ enum Command {
     Bench(bench::BenchCommand),
     Verify(verify::VerifyArgs),
     #[command(subcommand)]
+    Keys(keys::KeysCommand),
+    #[command(subcommand)]
     Log(log::LogCommand),
 }
 
@@ -76,6 +80,7 @@ pub fn run() -> ExitCode {
             Command::Demo(args) => demo::run(args).await,
             Command::Bench(command) => bench::run(command).await,
             Command::Verify(args) => verify::run(args).await,
+            Command::Keys(command) => keys::run(command).await,
             Command::Log(command) => log::run(command).await,
         }
     });

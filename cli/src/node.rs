@@ -27,9 +27,10 @@ use tokio::sync::watch;
 
 use crate::failure::Failure;
 use crate::folder::Folder;
+use crate::keys::{PUBLISHED_WAIT, Rotation};
 use crate::operator::{self, Join};
 use crate::settings::Resolved;
-use crate::{outbox, stop, stored};
+use crate::{bootstrap, keys, outbox, stop, stored};
 
 /// Between two attempts to publish the node's key while there is no quorum.
 const KEY_INTERVAL: Duration = Duration::from_millis(200);
@@ -47,8 +48,8 @@ pub struct Addresses {
 /// Runs a node until a signal, the end of standard input if `stop_with_stdin`, or a fault of its storage. `announce` is
 /// told once it serves.
 pub async fn run(settings: Resolved, stop_with_stdin: bool, announce: impl FnOnce(&Addresses)) -> Result<(), Failure> {
-    let folder = Folder::take(&settings.data)?;
-    let seed = folder.signing_seed()?;
+    let folder = Arc::new(Folder::take(&settings.data)?);
+    let key = SigningKey::from_seed(&folder.signing_seed()?);
     let http = bind("--http", settings.http).await?;
     let operator_listener = bind("--operator", settings.operator).await?;
     let http_addr = settings.http_advertise.clone().unwrap_or(http.1.to_string());
@@ -72,15 +73,17 @@ pub async fn run(settings: Resolved, stop_with_stdin: bool, announce: impl FnOnc
 
     let (stop, stopping) = watch::channel(false);
     let sandbox = Arc::new(Sandbox::default());
-    let routes = operator::router(node.clone(), sandbox.clone());
+    let rotation = Arc::new(Rotation::new(node.clone(), folder.clone(), key.key_id(), PUBLISHED_WAIT));
+    let routes = operator::router(node.clone(), sandbox.clone()).merge(keys::routes(rotation.clone()));
     let operator = server::serve(operator_listener.0, routes, raised(stopping.clone()));
     let operator = tokio::spawn(operator);
-    let key = SigningKey::from_seed(&seed);
     let end = match during(publish(&node, &key), &node, stopped.as_mut()).await {
         Ok(()) => {
             let app = app(&settings, &addresses, node.clone(), key, sandbox);
             let payments = tokio::spawn(run_payments(app.clone()));
             let outbox = tokio::spawn(outbox::acknowledge(node.clone()));
+            let keys = tokio::spawn(rotation.run(app.clone()));
+            let claim = tokio::spawn(offer_operator(settings.bootstrap, node.clone(), addresses.url.clone()));
             let public = tokio::spawn(server::serve(http.0, router(app), raised(stopping)));
             announce(&addresses);
             let end = during(std::future::pending::<()>(), &node, stopped.as_mut()).await;
@@ -91,6 +94,8 @@ pub async fn run(settings: Resolved, stop_with_stdin: bool, announce: impl FnOnc
             }
             payments.abort();
             outbox.abort();
+            keys.abort();
+            claim.abort();
             end
         }
         early => early,
@@ -155,10 +160,18 @@ async fn publish(node: &Node, key: &SigningKey) {
     }
 }
 
+/// Prints the token for the first operator, where a cluster begins and has none yet.
+async fn offer_operator(begins: bool, node: Node, url: String) {
+    if begins && let Some(token) = bootstrap::token(&node).await {
+        say!("first operator: sign in and enter {token} at {url}/operator/claim (it works once)");
+    }
+}
+
 fn app(settings: &Resolved, addresses: &Addresses, node: Node, key: SigningKey, sandbox: Arc<Sandbox>) -> App {
     let settings = holdfast_api::Settings {
         public_url: addresses.url.clone(),
         password_cost: settings.password_cost,
+        cors_origins: settings.cors_origins.clone(),
         ..holdfast_api::Settings::default()
     };
     App::new(node, key, sandbox, settings)

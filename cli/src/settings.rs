@@ -48,6 +48,10 @@ pub struct Settings {
     #[arg(long, env = "HOLDFAST_PUBLIC_URL", value_name = "URL")]
     pub public_url: Option<String>,
 
+    /// Origins of other sites whose scripts may use the API with their visitors' sessions, such as https://shop.example
+    #[arg(long, env = "HOLDFAST_CORS_ORIGINS", value_delimiter = ',', value_name = "ORIGIN")]
+    pub cors_origins: Option<Vec<String>>,
+
     /// Begin a new cluster with this node alone; ignored on a folder that is initialised
     #[arg(long, env = "HOLDFAST_BOOTSTRAP", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     pub bootstrap: Option<bool>,
@@ -83,6 +87,7 @@ pub struct Resolved {
     pub http_advertise: Option<String>,
     pub peer_advertise: Option<String>,
     pub public_url: Option<String>,
+    pub cors_origins: Vec<String>,
     pub bootstrap: bool,
     pub join: Vec<String>,
     pub voters_target: u32,
@@ -93,6 +98,8 @@ pub struct Resolved {
 const CONFIG_BYTES_MAX: u64 = 1 << 20;
 /// Addresses that `--join` may name.
 const JOIN_ADDRESSES_MAX: usize = 16;
+/// Origins that `--cors-origins` may name.
+const CORS_ORIGINS_MAX: usize = 64;
 
 impl Settings {
     /// Reads a TOML file whose keys are the flags' names.
@@ -122,6 +129,7 @@ impl Settings {
             http_advertise: self.http_advertise.or(below.http_advertise),
             peer_advertise: self.peer_advertise.or(below.peer_advertise),
             public_url: self.public_url.or(below.public_url),
+            cors_origins: self.cors_origins.or(below.cors_origins),
             bootstrap: self.bootstrap.or(below.bootstrap),
             join: self.join.or(below.join),
             voters_target: self.voters_target.or(below.voters_target),
@@ -143,6 +151,7 @@ impl Settings {
             http_advertise: self.http_advertise,
             peer_advertise: self.peer_advertise,
             public_url: self.public_url,
+            cors_origins: self.cors_origins.unwrap_or_default(),
             bootstrap: self.bootstrap.unwrap_or(false),
             join: self.join.unwrap_or_default(),
             voters_target: self.voters_target.unwrap_or(3),
@@ -186,6 +195,10 @@ impl Resolved {
             return Err(Failure::usage(format!("--join: more than {JOIN_ADDRESSES_MAX} addresses")));
         }
         self.join.iter().try_for_each(|address| host_and_port("--join", address))?;
+        if self.cors_origins.len() > CORS_ORIGINS_MAX {
+            return Err(Failure::usage(format!("--cors-origins: more than {CORS_ORIGINS_MAX} origins")));
+        }
+        self.cors_origins.iter().try_for_each(|origin| is_origin("--cors-origins", origin))?;
         // clap checks flags and variables; these may come from the file.
         within("--voters-target", self.voters_target, 1..=9)?;
         within("--password-memory-kib", self.password_cost.memory_kib, 8..=1 << 20)?;
@@ -203,6 +216,16 @@ fn within(flag: &str, value: u32, range: RangeInclusive<u32>) -> Result<(), Fail
     match range.contains(&value) {
         true => Ok(()),
         false => Err(Failure::usage(format!("{flag} {value}: not in {}..={}", range.start(), range.end()))),
+    }
+}
+
+/// Refuses what no browser sends as `Origin`: a scheme and a host in lower case, a port where it is not the scheme's own.
+fn is_origin(flag: &str, text: &str) -> Result<(), Failure> {
+    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-:[]".contains(&byte);
+    match host {
+        Some(host) if !host.is_empty() && host.bytes().all(is_plain) => Ok(()),
+        _ => Err(Failure::usage(format!("{flag} {text}: not an origin, such as https://shop.example"))),
     }
 }
 
@@ -257,6 +280,8 @@ mod tests {
             ("voters-target = 0", "--voters-target"),
             ("password-passes = 0", "--password-passes"),
             ("public-url = 'example.org'", "--public-url"),
+            ("cors-origins = ['*']", "--cors-origins"),
+            ("cors-origins = ['https://shop.example/']", "--cors-origins"),
         ] {
             let error = settings(text).unwrap_err();
             assert!(error.message.contains(flag), "{text}: {error}");
