@@ -19,6 +19,7 @@ mod form;
 mod home;
 mod import;
 mod money;
+mod operator;
 mod orders;
 mod problem;
 mod selling;
@@ -54,6 +55,7 @@ pub fn around(api: Router, app: App) -> Router {
         .merge(buyer())
         .merge(seller())
         .merge(accounts())
+        .merge(operator::routes())
         .method_not_allowed_fallback(no_page)
         .layer(from_fn_with_state(pages.clone(), visit::open))
         .layer(from_fn_with_state(app.clone(), middleware::outermost))

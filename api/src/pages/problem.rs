@@ -70,6 +70,11 @@ impl Problem {
         Problem::new(StatusCode::UNAUTHORIZED, "not_owner", "Not authorized")
     }
 
+    /// The visitor's role does not allow it.
+    pub fn forbidden() -> Problem {
+        Problem::new(StatusCode::FORBIDDEN, "forbidden", "Your role does not allow this")
+    }
+
     /// 400 without a field.
     pub fn bad(code: &str, message: &str) -> Problem {
         Problem::new(StatusCode::BAD_REQUEST, code, message)

@@ -79,6 +79,7 @@ pub struct Line {
 #[serde(rename_all = "camelCase")]
 pub struct Order {
     pub id: String,
+    pub user_id: String,
     pub status: String,
     pub version: u64,
     pub expires_at: Moment,

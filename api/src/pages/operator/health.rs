@@ -1,0 +1,190 @@
+//! What an operator looks at when something is wrong: stuck payments, the outbox, the invariants, and who has done what.
+
+use askama::Template;
+use axum::response::Response;
+use http::Uri;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{Asked, Desk, ROWS, done};
+use crate::pages::api::query;
+use crate::pages::chrome::{Chrome, ok, page};
+use crate::pages::form::Form;
+use crate::pages::money::Amount;
+use crate::pages::problem::Problem;
+use crate::pages::visit::Visit;
+use crate::pages::when::{self, Moment};
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Stuck {
+    id: String,
+    order_id: String,
+    status: String,
+    next: Option<String>,
+    amount: Amount,
+    currency: String,
+    attempt: u64,
+    intent_id: Option<String>,
+    open_for_seconds: u64,
+}
+
+impl Stuck {
+    fn amount(&self) -> String {
+        self.amount.shown(&self.currency)
+    }
+
+    fn open_for(&self) -> String {
+        when::duration(self.open_for_seconds)
+    }
+}
+
+#[derive(Template)]
+#[template(path = "operator_payments.html")]
+struct PaymentsPage {
+    chrome: Chrome,
+    desk: Desk,
+    payments: Vec<Stuck>,
+    next: Option<String>,
+}
+
+/// `GET /operator/payments`: open for longer than a bank usually takes.
+pub async fn payments(visit: Visit, uri: Uri) -> Result<Response, Problem> {
+    let (chrome, desk) = Desk::new(&visit, "payments", &uri)?;
+    let cursor = Asked::of(&uri).cursor;
+    let asked = query(&[("openForSeconds", "60"), ("limit", ROWS), ("cursor", &cursor)]);
+    let answer = visit.api.get(format!("/api/operator/payments{asked}")).send().await?;
+    let next = answer.next_cursor().map(|cursor| format!("/operator/payments{}", query(&[("cursor", &cursor)])));
+    ok(&PaymentsPage { chrome, desk, payments: answer.json()?, next })
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Outbox {
+    last_event: u64,
+    acknowledged: u64,
+    waiting: u64,
+    first_kept: u64,
+    soft_max: u64,
+    hard_max: u64,
+}
+
+impl Outbox {
+    /// What the number of waiting events means.
+    fn words(&self) -> &'static str {
+        match self.waiting {
+            waiting if waiting >= self.hard_max => "Full: no new locks are taken until the broker takes events again.",
+            waiting if waiting >= self.soft_max => {
+                "The broker has been away for long. New locks stop at the hard limit."
+            }
+            _ => "Consumers follow.",
+        }
+    }
+
+    fn tone(&self) -> &'static str {
+        match self.waiting {
+            waiting if waiting >= self.hard_max => "bad",
+            waiting if waiting >= self.soft_max => "wait",
+            _ => "good",
+        }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "operator_outbox.html")]
+struct OutboxPage {
+    chrome: Chrome,
+    desk: Desk,
+    outbox: Outbox,
+}
+
+/// `GET /operator/outbox`
+pub async fn outbox(visit: Visit, uri: Uri) -> Result<Response, Problem> {
+    let (chrome, desk) = Desk::new(&visit, "outbox", &uri)?;
+    let outbox = visit.api.get("/api/operator/outbox").json().await?;
+    ok(&OutboxPage { chrome, desk, outbox })
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Invariants {
+    running: bool,
+    last: Option<Check>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Check {
+    log_index: u64,
+    time: Moment,
+    holds: bool,
+    findings: Vec<String>,
+    state_hash: String,
+    rows: u64,
+}
+
+#[derive(Template)]
+#[template(path = "operator_invariants.html")]
+struct InvariantsPage {
+    chrome: Chrome,
+    desk: Desk,
+    invariants: Invariants,
+}
+
+/// `GET /operator/invariants`
+pub async fn invariants(visit: Visit, uri: Uri) -> Result<Response, Problem> {
+    let (chrome, desk) = Desk::new(&visit, "invariants", &uri)?;
+    let invariants = visit.api.get("/api/operator/invariants").json().await?;
+    ok(&InvariantsPage { chrome, desk, invariants })
+}
+
+/// `POST /operator/invariants`: a full scan, beside the running sale.
+pub async fn check(visit: Visit, uri: Uri, _: Form) -> Result<Response, Problem> {
+    let (chrome, mut desk) = Desk::new(&visit, "invariants", &uri)?;
+    match visit.api.post("/api/operator/invariants", json!({})).send().await {
+        Ok(_) => done("/operator/invariants", "check"),
+        Err(problem) if problem.code() != "rate_limited" && problem.status.as_u16() == 429 || problem.is_mendable() => {
+            desk.alert(&problem);
+            let invariants = visit.api.get("/api/operator/invariants").json().await?;
+            page(problem.status, &InvariantsPage { chrome, desk, invariants })
+        }
+        Err(problem) => Err(problem),
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct AuditRow {
+    seq: u64,
+    time: Moment,
+    /// `None`: the cluster itself.
+    actor: Option<String>,
+    action: String,
+    subject: String,
+    hash: String,
+}
+
+impl AuditRow {
+    fn short_hash(&self) -> &str {
+        self.hash.get(..12).unwrap_or(&self.hash)
+    }
+}
+
+#[derive(Template)]
+#[template(path = "operator_audit.html")]
+struct AuditPage {
+    chrome: Chrome,
+    desk: Desk,
+    rows: Vec<AuditRow>,
+    next: Option<String>,
+}
+
+/// `GET /operator/audit`: newest first.
+pub async fn audit(visit: Visit, uri: Uri) -> Result<Response, Problem> {
+    let (chrome, desk) = Desk::new(&visit, "audit", &uri)?;
+    let cursor = Asked::of(&uri).cursor;
+    let answer =
+        visit.api.get(format!("/api/operator/audit{}", query(&[("limit", ROWS), ("cursor", &cursor)]))).send().await?;
+    let next = answer.next_cursor().map(|cursor| format!("/operator/audit{}", query(&[("cursor", &cursor)])));
+    ok(&AuditPage { chrome, desk, rows: answer.json()?, next })
+}
