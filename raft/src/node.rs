@@ -7,6 +7,7 @@ mod tasks;
 
 pub(crate) use self::core::Core;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::sync::Arc;
 
@@ -184,6 +185,16 @@ pub struct Status {
     pub ready: bool,
 }
 
+/// What the leader knows of its members.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    pub leader: NodeId,
+    /// Members that have answered the leader within an election time-out, and the leader itself.
+    pub live: BTreeSet<NodeId>,
+    /// How many entries each member is behind the leader, where it is known.
+    pub lag_entries: BTreeMap<NodeId, u64>,
+}
+
 impl Node {
     /// Starts a node: opens its folder, listens for peers, and goes on where it stopped.
     pub async fn start(options: Options) -> Result<Node, StartError> {
@@ -272,6 +283,11 @@ impl Node {
                 && committed_index > 0
                 && applied_index + READY_LAG_ENTRIES_MAX >= committed_index,
         }
+    }
+
+    /// How far the members have come. On any member: asks the leader, once.
+    pub async fn progress(&self) -> Result<Progress, Unavailable> {
+        self.running.core.progress().await
     }
 
     /// Gives a data folder its place in the cluster, as a learner; it becomes a voter once it has caught up, while there are

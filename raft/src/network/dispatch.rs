@@ -92,6 +92,7 @@ impl Handler for Requests {
             method::CLOCK => async move { Ok(format::encode(&core.guard.wall_ms())) }.boxed(),
             method::PROPOSE => propose(core, body).boxed(),
             method::MANAGE => manage(core, body).boxed(),
+            method::PROGRESS => async move { Ok(format::encode(&core.progress_here().await)) }.boxed(),
             method::SNAPSHOT_BEGIN => self.incoming.begin(core, body),
             method::SNAPSHOT_CHUNK => self.incoming.chunk(body),
             method::SNAPSHOT_END => self.incoming.end(core, body),

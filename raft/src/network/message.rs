@@ -24,6 +24,7 @@ pub mod method {
     pub const SNAPSHOT_BEGIN: u8 = 9;
     pub const SNAPSHOT_CHUNK: u8 = 10;
     pub const SNAPSHOT_END: u8 = 11;
+    pub const PROGRESS: u8 = 12;
 }
 
 /// A body that is not what its method asks for.

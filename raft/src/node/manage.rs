@@ -10,7 +10,7 @@ use openraft::type_config::alias::InstantOf;
 use openraft::{ChangeMembers, Precondition};
 use openraft_rt::WatchReceiver as _;
 
-use super::{Core, JoinRequest, ManageError, Unavailable};
+use super::{Core, JoinRequest, ManageError, Progress, Unavailable};
 use crate::format;
 use crate::members::{self, View};
 use crate::network::LinkError;
@@ -58,6 +58,31 @@ impl Core {
             }
             Err(_) => Err(Unavailable::Unknown.into()),
         }
+    }
+
+    /// How far the members have come, as the leader knows it; asks it, if that is another node.
+    pub async fn progress(&self) -> Result<Progress, Unavailable> {
+        self.check_running()?;
+        match self.leader() {
+            Leader::Me => self.progress_here().await,
+            Leader::Other(to, record) => {
+                let timeout = self.settings.election_max();
+                let asked = self.links.call(to, &record, Lane::Control, method::PROGRESS, &[], timeout).await;
+                let answer = asked.map_err(|_| Unavailable::NoLeader)?;
+                format::decode(&answer).unwrap_or(Err(Unavailable::NoLeader))
+            }
+            Leader::Unknown => Err(Unavailable::NoLeader),
+        }
+    }
+
+    /// How far the members have come, if this node leads.
+    pub async fn progress_here(&self) -> Result<Progress, Unavailable> {
+        if !self.leads() {
+            return Err(Unavailable::NoLeader);
+        }
+        let View { live, mut lag_entries, leader, .. } = self.view().await?;
+        lag_entries.insert(leader, 0);
+        Ok(Progress { leader, live, lag_entries })
     }
 
     /// Makes a change, if this node leads.

@@ -51,6 +51,23 @@ async fn a_follower_passes_a_join_on_and_the_fourth_stays_a_learner() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn any_member_tells_how_far_the_others_have_come() {
+    let cluster = Cluster::of_three(Ground::simulated(), quick()).await;
+    let (leader, follower) = (cluster.leader().await, cluster.follower().await);
+    let leads = cluster.node(leader).status().node_id;
+    for asked in [leader, follower] {
+        eventually("all are live and caught up", || async {
+            let Ok(progress) = cluster.node(asked).progress().await else { return false };
+            progress.leader == leads
+                && progress.live.len() == 3
+                && progress.lag_entries.len() == 3
+                && progress.lag_entries.values().all(|lag| *lag == 0)
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn leadership_is_handed_over_where_it_is_asked_for() {
     let cluster = Cluster::of_three(Ground::simulated(), quick()).await;
     let (leader, follower) = (cluster.leader().await, cluster.follower().await);
