@@ -19,6 +19,7 @@ use crate::error::{Fault, refused};
 use crate::headers::MIN_INDEX_WAIT;
 use crate::limits::{Limiter, RateLimits};
 use crate::live::Slots;
+use crate::operator::Checks;
 use crate::password::{PasswordCost, Passwords};
 use crate::provider::PaymentProvider;
 use crate::signing_key::SigningKey;
@@ -79,6 +80,7 @@ pub struct Shared {
     pub provider: Arc<dyn PaymentProvider>,
     pub ledger_clock: LedgerClock,
     pub streams: Slots,
+    pub checks: Checks,
     prolonging: Arc<Semaphore>,
     request_prefix: u32,
     requests: AtomicU64,
@@ -137,6 +139,7 @@ impl App {
             provider,
             ledger_clock: LedgerClock::new(),
             streams: Slots::default(),
+            checks: Checks::default(),
             settings,
             prolonging: Arc::new(Semaphore::new(PROLONGED_MAX)),
             request_prefix: rand::random(),

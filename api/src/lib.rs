@@ -24,6 +24,7 @@ mod limits;
 mod live;
 mod middleware;
 mod openapi;
+mod operator;
 mod orders;
 mod pages;
 mod paging;
@@ -41,6 +42,7 @@ mod signing_key;
 mod tickets;
 mod token;
 mod users;
+mod watch;
 
 pub use app::{App, Settings};
 pub use clock::WallClock;

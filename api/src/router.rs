@@ -13,7 +13,9 @@ use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::error::Fault;
-use crate::{cluster, health, live, middleware, openapi, orders, pages, payments, signed_ticket, tickets, users};
+use crate::{
+    cluster, health, live, middleware, openapi, operator, orders, pages, payments, signed_ticket, tickets, users, watch,
+};
 
 /// All routes, each with its description.
 pub fn routes() -> OpenApiRouter<App> {
@@ -23,6 +25,8 @@ pub fn routes() -> OpenApiRouter<App> {
         .merge(orders::routes())
         .merge(live::routes())
         .merge(signed_ticket::routes())
+        .merge(watch::routes())
+        .merge(operator::routes())
         .merge(payments::routes())
         .routes(routes!(cluster::status))
         .routes(routes!(health::live))

@@ -243,6 +243,16 @@ impl Node {
         })
     }
 
+    /// Runs a long `query` on what this node has applied, on a thread that may block. Apply waits for it, and so do writes
+    /// that are made here: the caller bounds it.
+    pub async fn scan<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&State<StateStore>) -> T + Send + 'static,
+    ) -> Result<T, Unavailable> {
+        let state = self.running.core.state()?.clone();
+        Ok(crate::runtime::blocking(move || state.with_state(query)).await)
+    }
+
     /// Resolves once this node has applied more than `index`, with what it has applied. Never, once the node has stopped.
     pub fn applied_beyond(&self, index: u64) -> impl Future<Output = u64> + Send + 'static {
         let applied = self.running.core.state().map(|state| state.applied());

@@ -32,7 +32,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 use utoipa::IntoParams;
 
-use self::frame::Frame;
+pub use self::frame::Frame;
 use self::slots::Slot;
 pub use self::slots::Slots;
 pub use self::streams::routes;
@@ -44,7 +44,7 @@ use crate::session::{self, Caller, Identity};
 
 /// A comment goes out after this long without anything else, so that nobody in between thinks the connection dead.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
-/// The shortest time between two looks: under load every entry would wake every stream.
+/// The usual time between two looks.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// When a browser whose stream broke off asks again, in milliseconds.
 const RETRY_MS: u64 = 2_000;
@@ -55,7 +55,12 @@ const RETRY_MS: u64 = 2_000;
 pub struct Stopping(pub watch::Receiver<bool>);
 
 /// Something that is looked at again and again.
-trait Watched: Send + Sync + 'static {
+pub trait Watched: Send + Sync + 'static {
+    /// Asks what is to be asked before a look.
+    fn prepare(&mut self, _app: &App) -> impl Future<Output = ()> + Send {
+        async {}
+    }
+
     /// What is new since the last look. Short: apply waits for it.
     fn look(&mut self, app: &App, state: &Ledger) -> Result<Vec<Frame>, StoreError>;
 
@@ -63,19 +68,24 @@ trait Watched: Send + Sync + 'static {
     fn look_every(&self) -> Duration {
         KEEP_ALIVE
     }
+
+    /// The shortest time between two looks: under load every entry would wake every stream.
+    fn rest(&self) -> Duration {
+        LOOK_AGAIN
+    }
 }
 
 /// Where a client left off, and in the query for those who cannot send the header.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-struct ResumeQuery {
+pub struct ResumeQuery {
     /// The last log index that the client has seen; the header `Last-Event-ID` says the same.
     #[serde(rename = "lastEventId")]
     last_event_id: Option<String>,
 }
 
 /// A reader who wants a stream: who he is, where he left off, and his slot.
-struct Reader {
+pub struct Reader {
     caller: Option<Caller>,
     /// The last log index that he has seen.
     resumes_at: Option<u64>,
@@ -114,7 +124,7 @@ impl FromRequestParts<App> for Reader {
 }
 
 /// The answer that goes on until its reader leaves.
-fn respond(app: App, reader: Reader, watched: impl Watched) -> Response {
+pub fn respond(app: App, reader: Reader, watched: impl Watched) -> Response {
     let Reader { caller, stopping, slot, .. } = reader;
     let running =
         Running { app, caller, stopping, watched, said_at: Instant::now(), began: false, ended: false, _slot: slot };
@@ -165,6 +175,7 @@ impl<W: Watched> Running<W> {
             if let Some(reason) = self.is_over().await {
                 return Some(self.end(reason));
             }
+            self.watched.prepare(&self.app).await;
             let (app, watched) = (&self.app, &mut self.watched);
             let look = |state: &Ledger| Ok((watched.look(app, state)?, state.meta().index));
             let Ok((frames, index)) = self.app.node.read(Consistency::Stale, look).await else {
@@ -177,7 +188,7 @@ impl<W: Watched> Running<W> {
                 return Some(self.say(Bytes::from_static(b": still here\n\n")));
             }
             match self.wait(index).await {
-                Woken::Look => sleep(LOOK_AGAIN).await,
+                Woken::Look => sleep(self.watched.rest()).await,
                 Woken::Stopping => return Some(self.end("stopping")),
             }
         }

@@ -109,8 +109,9 @@ fn complete_operation(method: &str, path: &str, operation: &mut Value) {
     add("429", "Too many requests: see Retry-After");
     add("503", "Not now: `code` says whether anything was done; see Retry-After");
     add("default", "Any other failure");
-    if operation["security"].get(0).is_some_and(|first| first.get("session").is_some()) {
-        operation["security"] = json!([{"session": []}, {"bearer": []}]);
+    // Whoever may ask with the cookie may ask with the token; both name the role that it takes.
+    if let Some(roles) = operation["security"][0].get("session").cloned() {
+        operation["security"] = json!([{"session": roles}, {"bearer": roles}]);
     }
 }
 

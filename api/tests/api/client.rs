@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use holdfast_ledger::command::Command;
+use holdfast_ledger::entities::Roles;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -79,6 +81,26 @@ impl Client {
     /// Somebody new at the shared server.
     pub async fn new() -> Client {
         Client::signed_up(&World::shared().url).await
+    }
+
+    /// Somebody new at the shared server, with roles.
+    pub async fn with_roles(roles: Roles) -> Client {
+        let (mut client, email) = (Client::anonymous(&World::shared().url), new_email());
+        let credentials = json!({"email": email, "password": PASSWORD});
+        let user = client.post("/api/users/signup", credentials.clone()).await.is(201).id().parse().unwrap();
+        World::shared().as_system(Command::SetRoles { user, roles }).await;
+        client.post("/api/users/signin", credentials).await.is(200);
+        client
+    }
+
+    /// An operator who may look and act.
+    pub async fn operator() -> Client {
+        Client::with_roles(Roles { seller: true, operator_read: true, operator_admin: true }).await
+    }
+
+    /// The signed-in user's id.
+    pub async fn user_id(&mut self) -> String {
+        self.get("/api/users/currentuser").await.body["currentUser"]["id"].as_str().expect("signed in").to_string()
     }
 
     /// The same client, sending one more header.

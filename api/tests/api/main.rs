@@ -10,6 +10,7 @@ mod defects;
 mod door;
 mod live;
 mod openapi;
+mod operators;
 mod orders;
 mod pages;
 mod payments;

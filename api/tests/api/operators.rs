@@ -1,0 +1,170 @@
+//! What operators see and do, and that nobody else does.
+
+use holdfast_ledger::entities::Roles;
+use serde_json::{Value, json};
+
+use crate::client::{Client, NO_SUCH_ID, a_ticket_and_a_buyer};
+use crate::server::World;
+
+const ROUTES: [(&str, &str); 8] = [
+    ("GET", "/api/operator/cluster"),
+    ("GET", "/api/operator/outbox"),
+    ("GET", "/api/operator/invariants"),
+    ("GET", "/api/operator/webhooks"),
+    ("GET", "/api/operator/service-keys"),
+    ("POST", "/api/operator/invariants"),
+    ("POST", "/api/operator/users/fffe00000000000000000000/ban"),
+    ("POST", "/api/operator/orders/fffe00000000000000000000/release"),
+];
+
+#[tokio::test]
+async fn nobody_else_gets_in_and_who_may_look_does_not_act() {
+    let mut user = Client::new().await;
+    let mut onlooker = Client::with_roles(Roles { seller: true, operator_read: true, operator_admin: false }).await;
+    for (method, path) in ROUTES {
+        let mut nobody = Client::anonymous(&World::shared().url);
+        assert_eq!(nobody.send(method, path, None).await.is(401).code(), "not_signed_in", "{method} {path}");
+        assert_eq!(user.send(method, path, None).await.is(403).code(), "forbidden", "{method} {path}");
+        let looks = onlooker.send(method, path, None).await;
+        assert_eq!(looks.status, if method == "GET" { 200 } else { 403 }, "{method} {path}: {looks:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_cluster_shows_its_leader_its_members_and_what_the_ledger_holds() {
+    let mut operator = Client::operator().await;
+    Client::new().await.ticket("20").await;
+    let cluster = operator.get("/api/operator/cluster").await.is(200).body;
+    assert_eq!((&cluster["hasQuorum"], &cluster["leader"]), (&json!(true), &cluster["nodeId"]));
+    let member = &cluster["members"][0];
+    assert_eq!((&member["live"], &member["leader"], &member["lagEntries"]), (&json!(true), &json!(true), &json!(0)));
+    assert!(cluster["ledger"]["tickets"].as_u64().unwrap() > 0);
+    let mut events = operator.follow("/api/operator/cluster/events", None).await;
+    let first = events.next().await.unwrap();
+    assert_eq!((first.name.as_str(), &first.data["nodeId"]), ("cluster", &cluster["nodeId"]));
+    let users = |cluster: &Value| cluster["ledger"]["users"].as_u64().unwrap();
+    let before = users(&first.data);
+    Client::new().await;
+    events.until(|event| users(&event.data) > before).await;
+}
+
+#[tokio::test]
+async fn an_operator_releases_a_lock_once() {
+    let (ticket, mut buyer) = a_ticket_and_a_buyer(&World::shared().url).await;
+    let order = buyer.order(&ticket).await;
+    let mut operator = Client::operator().await;
+    let path = format!("/api/operator/orders/{order}");
+    assert_eq!(operator.get(&path).await.is(200).body["status"], "created");
+    let released = operator.post(&format!("{path}/release"), json!({})).await.is(200).body;
+    assert_eq!((&released["status"], &released["reason"]), (&json!("cancelled"), &json!("operator")));
+    assert_eq!(operator.post(&format!("{path}/release"), json!({})).await.is(409).code(), "order_cancelled");
+    assert_eq!(buyer.get(&format!("/api/tickets/{ticket}")).await.body["status"], "available");
+    operator.post(&format!("/api/operator/orders/{NO_SUCH_ID}/release"), json!({})).await.is(404);
+    operator.get("/api/operator/orders/x").await.is(400);
+}
+
+#[tokio::test]
+async fn an_operator_refunds_what_was_captured() {
+    let (ticket, mut buyer) = a_ticket_and_a_buyer(&World::shared().url).await;
+    let order = buyer.order(&ticket).await;
+    let mut operator = Client::operator().await;
+    let path = format!("/api/operator/orders/{order}/refund");
+    assert_eq!(operator.post(&path, json!({})).await.is(409).code(), "not_refundable");
+    let payment = buyer.pay(&order, "tok_visa").await.is(201).id();
+    let payment = format!("/api/payments/{payment}");
+    buyer.until(&payment, |answer| answer.body["status"] == "captured").await;
+    operator.post(&path, json!({})).await.is(202);
+    buyer.until(&payment, |answer| answer.body["status"] == "refunded").await;
+}
+
+#[tokio::test]
+async fn an_operator_bans_and_unbans() {
+    let (ticket, mut buyer) = a_ticket_and_a_buyer(&World::shared().url).await;
+    buyer.order(&ticket).await;
+    let user = buyer.user_id().await;
+    let mut operator = Client::operator().await;
+    let path = format!("/api/operator/users/{user}");
+    let shown = operator.get(&path).await.is(200).body;
+    assert_eq!(
+        (&shown["banned"], &shown["locksLive"], &shown["roles"]),
+        (&json!(false), &json!(1), &json!(["seller"]))
+    );
+    let banned = operator.post(&format!("{path}/ban"), json!({})).await.is(200).body;
+    assert_eq!((&banned["banned"], &banned["locksLive"], &banned["sessions"]), (&json!(true), &json!(0), &json!(0)));
+    buyer.get("/api/orders").await.is(401);
+    assert_eq!(operator.post(&format!("{path}/unban"), json!({})).await.is(200).body["banned"], json!(false));
+    operator.post(&format!("/api/operator/users/{NO_SUCH_ID}/ban"), json!({})).await.is(404);
+}
+
+#[tokio::test]
+async fn roles_are_given_and_taken() {
+    let mut user = Client::new().await;
+    let path = format!("/api/operator/users/{}/roles", user.user_id().await);
+    let mut operator = Client::operator().await;
+    let changed = operator.put(&path, json!({"roles": ["operator-read"]})).await.is(200).body;
+    assert_eq!(changed["roles"], json!(["operator-read"]));
+    user.get("/api/orders").await.is(401);
+    let answer = operator.put(&path, json!({"roles": ["king"]})).await.is(400);
+    assert_eq!(answer.body["errors"][0]["field"], "roles");
+    operator.put(&path, json!({"roles": "seller"})).await.is(400);
+}
+
+#[tokio::test]
+async fn a_webhooks_secret_is_shown_once() {
+    let mut operator = Client::operator().await;
+    let body = json!({"url": "https://example.com/hook", "eventTypes": ["order:completed"]});
+    let made = operator.post("/api/operator/webhooks", body).await.is(201).body;
+    let secret = made["secret"].as_str().unwrap();
+    assert!(secret.starts_with("whsec_"));
+    let path = format!("/api/operator/webhooks/{}", made["id"].as_str().unwrap());
+    let listed = operator.get("/api/operator/webhooks").await.is(200);
+    assert!(listed.text.contains("example.com/hook") && !listed.text.contains(secret));
+    let changed = operator.put(&path, json!({"url": "https://example.com/other"})).await.is(200).body;
+    assert_eq!((&changed["url"], changed.get("secret")), (&json!("https://example.com/other"), None));
+    let renewed = operator.put(&path, json!({"url": "https://example.com/other", "newSecret": true})).await.is(200);
+    assert_ne!(renewed.body["secret"].as_str().unwrap(), secret);
+    operator.delete(&path).await.is(204);
+    operator.delete(&path).await.is(404);
+    for (bad, field) in [(json!({}), "url"), (json!({"url": "ftp://x"}), "url")] {
+        let answer = operator.post("/api/operator/webhooks", bad).await.is(400);
+        assert_eq!(answer.body["errors"][0]["field"], field);
+    }
+    let unknown = json!({"url": "https://example.com", "eventTypes": ["order:eaten"]});
+    assert_eq!(operator.post("/api/operator/webhooks", unknown).await.is(400).body["errors"][0]["field"], "eventTypes");
+}
+
+#[tokio::test]
+async fn invariants_are_checked_on_a_serving_node() {
+    let mut operator = Client::operator().await;
+    operator.post("/api/operator/invariants", json!({})).await.is(202);
+    let checked = operator.until("/api/operator/invariants", |answer| !answer.body["last"].is_null()).await.body;
+    let last = &checked["last"];
+    assert_eq!((&last["holds"], &last["findings"]), (&json!(true), &json!([])));
+    assert!(last["logIndex"].as_u64().unwrap() > 0 && last["stateHash"].as_str().unwrap().len() == 32);
+    let again = operator.post("/api/operator/invariants", json!({})).await.is(429);
+    assert!(again.header("retry-after").parse::<u64>().unwrap() > 0);
+}
+
+#[tokio::test]
+async fn the_outbox_is_shown() {
+    let mut operator = Client::operator().await;
+    let outbox = operator.get("/api/operator/outbox").await.is(200).body;
+    let number = |name: &str| outbox[name].as_u64().unwrap();
+    assert_eq!(number("waiting"), number("lastEvent") - number("acknowledged"));
+}
+
+#[tokio::test]
+async fn a_ticket_is_watched_and_no_longer() {
+    let (ticket, mut watcher) = a_ticket_and_a_buyer(&World::shared().url).await;
+    let path = format!("/api/tickets/{ticket}/watch");
+    assert_eq!(watcher.get(&path).await.is(200).body["watching"], json!(false));
+    for _ in 0..2 {
+        watcher.post(&path, json!({})).await.is(204);
+    }
+    assert_eq!(watcher.get(&path).await.is(200).body["watching"], json!(true));
+    assert_eq!(watcher.get("/api/watches").await.is(200).body[0]["id"], json!(ticket));
+    watcher.delete(&path).await.is(204);
+    assert_eq!(watcher.get("/api/watches").await.is(200).body, json!([]));
+    watcher.post(&format!("/api/tickets/{NO_SUCH_ID}/watch"), json!({})).await.is(404);
+    Client::anonymous(&World::shared().url).post(&path, json!({})).await.is(401);
+}
