@@ -1,13 +1,14 @@
 //! Changes of entities: the one place that raises a version, keeps indexes and counters, and emits the event.
 //!
-//! Every change of a ticket, order, payment or user goes through here: its version rises by one, one event with that version
+//! Every change of a ticket, order, payment, place or user goes through here: its version rises by one, one event with that version
 //! goes to the outbox under the next number, one row goes to its history, and the indexes follow from what it was and what
-//! it is. Counters of a user (live locks, sessions, keys) are bookkeeping, not changes: they raise no version.
+//! it is. Counters of a user (live locks, sessions, keys) or a ticket (who waits, who watches) are bookkeeping, not changes:
+//! they raise no version.
 
-use crate::entities::{Change, Holding, Order, OrderStatus, Payment, PaymentStatus, Ticket, User};
+use crate::entities::{Change, Holding, Order, OrderStatus, Payment, PaymentStatus, Place, PlaceStatus, Ticket, User};
 use crate::entry::Entry;
 use crate::event::{Event, EventBody, EventType};
-use crate::id::{Id, OrderId, PaymentId, RequestId, TicketId, UserId};
+use crate::id::{Id, OrderId, PaymentId, PlaceId, RequestId, TicketId, UserId};
 use crate::keys;
 use crate::planted::{Bug, at_work};
 use crate::store::{Order as Direction, StoreError, Write};
@@ -120,7 +121,7 @@ impl<S: Write> Entry<'_, S> {
         self.state.insert(Table::Orders, id.as_bytes(), order)?;
         self.state.mark(Table::OrdersByUser, &keys::pair(order.user.0, id.0))?;
         self.state.mark(Table::LocksByUser, &keys::pair(order.user.0, id.0))?;
-        self.insert_deadline(order.deadline_ms, id)?;
+        self.insert_deadline(order.deadline_ms, id.0)?;
         self.meta().orders += 1;
         self.meta().orders_live += 1;
         self.meta().locks_live += order.lines.len() as u64;
@@ -148,7 +149,7 @@ impl<S: Write> Entry<'_, S> {
         }
         if was.holds_tickets() && (!holds || was_deadline_ms != order.deadline_ms) {
             if holds {
-                self.insert_deadline(order.deadline_ms, id)?;
+                self.insert_deadline(order.deadline_ms, id.0)?;
             }
             self.state.unmark(Table::Deadlines, &keys::deadline(was_deadline_ms, id.0))?;
         }
@@ -157,11 +158,47 @@ impl<S: Write> Entry<'_, S> {
         self.emit(order_event(event_type, id, order), None)
     }
 
-    fn insert_deadline(&mut self, deadline_ms: u64, order: OrderId) -> Result<(), StoreError> {
-        self.state.mark(Table::Deadlines, &keys::deadline(deadline_ms, order.0))?;
+    fn insert_deadline(&mut self, deadline_ms: u64, of: Id) -> Result<(), StoreError> {
+        self.state.mark(Table::Deadlines, &keys::deadline(deadline_ms, of))?;
         let front = &mut self.state.fronts.deadline_ms;
         *front = Some(front.map_or(deadline_ms, |first_ms| first_ms.min(deadline_ms)));
         Ok(())
+    }
+
+    /// Writes a new place at the end of a line. The counters are the caller's (see `line.rs`).
+    pub fn create_place(&mut self, id: PlaceId, place: &Place) -> Result<(), StoreError> {
+        assert!(place.status == PlaceStatus::Waiting, "a place begins with waiting");
+        self.state.insert(Table::Places, id.as_bytes(), place)?;
+        self.state.mark(Table::LineByTicket, &keys::pair(place.ticket.0, id.0))?;
+        self.state.insert(Table::PlacesByUser, &keys::pair(place.user.0, place.ticket.0), &id)?;
+        self.meta().places_live += 1;
+        self.emit(place_event(EventType::LineJoined, id, place), None)
+    }
+
+    /// Changes a live place. The counters are the caller's (see `line.rs`).
+    pub fn update_place(
+        &mut self,
+        id: PlaceId,
+        place: &mut Place,
+        event_type: EventType,
+        status: PlaceStatus,
+    ) -> Result<(), StoreError> {
+        assert!(place.status.is_live(), "a place that has ended stays so");
+        if let PlaceStatus::Offered { deadline_ms } = place.status {
+            self.state.unmark(Table::Deadlines, &keys::deadline(deadline_ms, id.0))?;
+        }
+        place.version += 1;
+        place.status = status;
+        if let PlaceStatus::Offered { deadline_ms } = status {
+            self.insert_deadline(deadline_ms, id.0)?;
+        }
+        if !status.is_live() {
+            self.state.unmark(Table::LineByTicket, &keys::pair(place.ticket.0, id.0))?;
+            self.state.remove(Table::PlacesByUser, &keys::pair(place.user.0, place.ticket.0))?;
+            self.meta().places_live -= 1;
+        }
+        self.state.put(Table::Places, id.as_bytes(), place)?;
+        self.emit(place_event(event_type, id, place), None)
     }
 
     /// Writes a new payment, for which the payments service has something to do.
@@ -333,6 +370,11 @@ fn payment_event(event_type: EventType, id: PaymentId, payment: &Payment) -> Emi
         failure: payment.failure.clone(),
     };
     Emitted { event_type, entity: id.0, version: payment.version, body }
+}
+
+fn place_event(event_type: EventType, id: PlaceId, place: &Place) -> Emitted {
+    let Place { version, ticket, user, status, .. } = *place;
+    Emitted { event_type, entity: id.0, version, body: EventBody::Place { place: id, ticket, user, status } }
 }
 
 fn user_event(event_type: EventType, id: UserId, user: &User) -> Emitted {

@@ -196,6 +196,14 @@ pub enum Command {
     ReleaseLock {
         order: OrderId,
     },
+    /// Waits for a ticket that somebody else has. Actor: a user.
+    JoinLine {
+        ticket: TicketId,
+    },
+    /// Actor: a user.
+    LeaveLine {
+        ticket: TicketId,
+    },
     /// Asks to be told when the price changes. Actor: a user.
     WatchTicket {
         ticket: TicketId,

@@ -22,6 +22,7 @@ use crate::state::{Meta, State};
 use crate::store::{Order as Direction, Read, StoreError, prefix_end};
 use crate::tables::Table;
 
+mod line;
 mod record;
 mod trade;
 
@@ -65,6 +66,8 @@ struct Counts {
     users: u64,
     payments_open: u64,
     idempotency_records: u64,
+    places_live: u64,
+    lines_closing: u64,
 }
 
 impl Counts {
@@ -80,12 +83,14 @@ impl Counts {
             users: meta.users,
             payments_open: meta.payments_open,
             idempotency_records: meta.idempotency_records,
+            places_live: meta.places_live,
+            lines_closing: meta.lines_closing,
         }
     }
 }
 
 /// Tables whose rows follow from others.
-const INDEXES: [Table; 14] = [
+const INDEXES: [Table; 17] = [
     Table::Personal,
     Table::UsersByEmail,
     Table::TicketsAvailable,
@@ -100,6 +105,9 @@ const INDEXES: [Table; 14] = [
     Table::History,
     Table::RequestsByEnd,
     Table::Watchers,
+    Table::LineByTicket,
+    Table::PlacesByUser,
+    Table::LinesClosing,
 ];
 
 impl<S: Read> Scan<'_, S> {
@@ -118,6 +126,7 @@ impl<S: Read> Scan<'_, S> {
         self.each(Table::Tickets, Scan::check_ticket)?;
         self.each(Table::Orders, Scan::check_order)?;
         self.each(Table::Payments, Scan::check_payment)?;
+        self.each(Table::Places, Scan::check_place)?;
         let (counted, said) = (std::mem::take(&mut self.counts), Counts::of(self.state.meta()));
         self.holds(counted == said, || format!("counters: the meta row says {said:?}, a scan {counted:?}"));
         for table in INDEXES {
@@ -243,18 +252,20 @@ impl<S: Read> Scan<'_, S> {
         let records = self.count(Table::Idempotency, id.as_bytes())?;
         let requests = self.count(Table::Requests, id.as_bytes())?;
         let watches = self.count(Table::WatchesByUser, id.as_bytes())?;
+        let places = self.count(Table::PlacesByUser, id.as_bytes())?;
         for (what, said, counted) in [
             ("live locks", user.locks_live, locks),
             ("sessions", user.sessions, sessions),
             ("idempotency records", user.idempotency_records, records),
             ("requests", user.requests, requests),
             ("watches", user.watches, watches),
+            ("places", user.places, places),
         ] {
             self.holds(u64::from(said) == counted, || format!("user {id} says {said} {what}, a scan {counted}"));
         }
         let in_good_standing = user.in_good_standing();
-        self.holds(in_good_standing || (sessions == 0 && locks == 0), || {
-            format!("user {id} is banned or erased and has {sessions} sessions and {locks} locks")
+        self.holds(in_good_standing || sessions + locks + places == 0, || {
+            format!("user {id} is banned or erased and has {sessions} sessions, {locks} locks and {places} places")
         });
         self.holds(!user.erased || requests + watches == 0, || {
             format!("user {id} is erased and has {requests} requests and {watches} watches")

@@ -18,11 +18,11 @@ pub(crate) fn change(entity: Id, version: u64) -> [u8; ID_BYTES + 8] {
     key
 }
 
-/// A deadline and whose it is.
-pub(crate) fn deadline(deadline_ms: u64, order: Id) -> [u8; 8 + ID_BYTES] {
+/// A deadline and whose it is: an order's or a place's.
+pub(crate) fn deadline(deadline_ms: u64, of: Id) -> [u8; 8 + ID_BYTES] {
     let mut key = [0; 8 + ID_BYTES];
     key[..8].copy_from_slice(&deadline_ms.to_be_bytes());
-    key[8..].copy_from_slice(order.as_bytes());
+    key[8..].copy_from_slice(of.as_bytes());
     key
 }
 

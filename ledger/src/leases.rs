@@ -1,12 +1,13 @@
-//! Locks as leases: how they end, and how those that are due are reclaimed.
+//! Leases, which are locks and offers: how they end, and how those that are due are reclaimed.
 //!
-//! A lock is over the moment ledger time reaches its deadline, whoever looks: a command first reclaims every due lock that it
-//! can see. The sweep at the end of an entry only tidies up; it never changes what is decided.
+//! A lease is over the moment ledger time reaches its deadline, whoever looks: a command first reclaims every due lease that it
+//! can see. The sweep at the end of an entry only tidies up; it never changes what is decided. What becomes of a ticket whose lock
+//! has ended stands in `line.rs`.
 
 use crate::entities::{CancelReason, Holding, Order, OrderStatus, Policy, Ticket, User};
 use crate::entry::Entry;
 use crate::event::EventType;
-use crate::id::{ID_BYTES, OrderId, PaymentId, TicketId, UserId};
+use crate::id::{ID_BYTES, OrderId, PaymentId, PlaceId, TicketId, UserId};
 use crate::keys;
 use crate::limits::ORDER_PAYMENTS_MAX;
 use crate::planted::{self, Bug, at_work};
@@ -16,7 +17,7 @@ use crate::store::{Order as Direction, Read, StoreError, Write};
 use crate::tables::Table;
 
 impl<S: Read> State<S> {
-    /// Whether some lock may have run out that is not reclaimed yet. Exact after an entry, since its sweep looks.
+    /// Whether some lock or offer may have run out that is not reclaimed yet. Exact after an entry, since its sweep looks.
     pub(crate) fn lock_is_due(&self) -> bool {
         self.fronts.deadline_ms.is_some_and(|deadline_ms| deadline_ms <= self.over_until_ms())
     }
@@ -46,7 +47,7 @@ impl<S: Write> Entry<'_, S> {
         for line in &order.lines {
             let mut ticket = self.ticket_required(line.ticket)?;
             assert_eq!(ticket.holding, Holding::Locked { order: id }, "a live order holds its tickets");
-            self.update_ticket(line.ticket, &mut ticket, Some(id), release)?;
+            self.free_ticket(line.ticket, &mut ticket, Some(id))?;
         }
         Ok(())
     }
@@ -71,6 +72,7 @@ impl<S: Write> Entry<'_, S> {
                 ticket.price_next_minor = None;
                 ticket.withdraw_at_release = false;
             })?;
+            self.close_line_if_gone(line.ticket, &mut ticket)?;
         }
         Ok(())
     }
@@ -89,24 +91,40 @@ impl<S: Write> Entry<'_, S> {
         self.update_order(id, &mut order, EventType::OrderUpdated, |order| order.status = OrderStatus::Created)
     }
 
-    /// The ticket, after its lock was reclaimed if that was due.
+    /// The ticket, after its lock or offer was reclaimed if that was due.
     pub fn ticket_seen(&mut self, id: TicketId) -> Result<Option<Ticket>, StoreError> {
-        let ticket = self.ticket(id)?;
-        if self.state.lock_is_due()
-            && let Some(Ticket { holding: Holding::Locked { order }, .. }) = &ticket
-        {
-            let order = self.order_required(*order)?;
-            if order.deadline_ms <= self.state.over_until_ms() {
-                self.reclaim_user(order.user)?;
-                return self.ticket(id);
-            }
+        let Some(ticket) = self.ticket(id)? else { return Ok(None) };
+        if !self.state.lock_is_due() {
+            return Ok(Some(ticket));
         }
-        Ok(ticket)
+        match ticket.holding {
+            Holding::Locked { order } => {
+                let order = self.order_required(order)?;
+                if order.deadline_ms > self.state.over_until_ms() {
+                    return Ok(Some(ticket));
+                }
+                self.reclaim_locks(order.user)?;
+            }
+            Holding::Offered { place, deadline_ms, .. } if deadline_ms <= self.state.over_until_ms() => {
+                self.pass_on(place)?
+            }
+            _ => return Ok(Some(ticket)),
+        }
+        self.ticket(id)
+    }
+
+    /// Reclaims what a user can see of his own: his due locks, and what has become of his places in lines.
+    pub fn reclaim_user(&mut self, user: UserId) -> Result<(), StoreError> {
+        if !self.state.lock_is_due() && !self.state.line_is_closing() {
+            return Ok(());
+        }
+        self.reclaim_locks(user)?;
+        self.reclaim_places(user)
     }
 
     /// Reclaims the user's due locks, all of them (policy bounds how many a user has), in the sweep's order: which one counts
     /// last for a cool-down must not depend on who noticed.
-    pub fn reclaim_user(&mut self, user: UserId) -> Result<(), StoreError> {
+    fn reclaim_locks(&mut self, user: UserId) -> Result<(), StoreError> {
         if !self.state.lock_is_due() {
             return Ok(());
         }
@@ -139,7 +157,7 @@ impl<S: Write> Entry<'_, S> {
         keys.iter().map(|key| order_at(Table::LocksByUser, key, ID_BYTES)).collect()
     }
 
-    /// Reclaims what is due in the order of deadlines, at most `max` locks.
+    /// Reclaims what is due in the order of deadlines, at most `max` locks and offers.
     pub fn sweep_locks(&mut self, max: usize) -> Result<(), StoreError> {
         if !self.state.lock_is_due() {
             return Ok(());
@@ -149,8 +167,10 @@ impl<S: Write> Entry<'_, S> {
         let due = if at_work(Bug::SweepUnordered) { planted::unordered(due) } else { due };
         for (key, _) in &due {
             let id = order_at(Table::Deadlines, key, size_of::<u64>())?;
-            let mut order = self.order_required(id)?;
-            self.cancel_order(id, &mut order, CancelReason::Expired)?;
+            match self.order(id)? {
+                Some(mut order) => self.cancel_order(id, &mut order, CancelReason::Expired)?,
+                None => self.pass_on(PlaceId(id.0))?,
+            }
         }
         self.state.read_deadline_front()
     }
@@ -185,15 +205,6 @@ impl<S: Write> Entry<'_, S> {
 
 fn order_at(table: Table, key: &[u8], at: usize) -> Result<OrderId, StoreError> {
     keys::id_at(key, at).map(OrderId).ok_or_else(|| damaged(table, key, "short key"))
-}
-
-/// What a ticket becomes when its lock ends without a sale; what was put off until then happens.
-fn release(ticket: &mut Ticket) {
-    ticket.holding = Holding::Free;
-    if let Some(price_minor) = ticket.price_next_minor.take() {
-        ticket.set_price(price_minor);
-    }
-    ticket.withdrawn |= std::mem::take(&mut ticket.withdraw_at_release);
 }
 
 /// The cool-down runs from the deadline, not from when somebody noticed.

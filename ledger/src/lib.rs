@@ -26,6 +26,7 @@ mod entry;
 mod idempotency;
 mod keys;
 mod leases;
+mod line;
 mod requests;
 mod rows;
 mod sessions;

@@ -30,6 +30,10 @@ use crate::store::{Order as Direction, Read, StoreError, prefix_end};
 use crate::tables::Table;
 use crate::words::{ticket_words, words};
 
+mod line;
+
+pub use line::{Position, line_position, place, places_of_user};
+
 /// Index rows read at once.
 const SCAN_CHUNK_MIN: usize = 32;
 

@@ -42,6 +42,10 @@ pub struct Meta {
     pub orders_live: u64,
     pub orders_complete: u64,
     pub users: u64,
+    /// Live places in lines.
+    pub places_live: u64,
+    /// Lines whose places are being ended.
+    pub lines_closing: u64,
     pub payments_open: u64,
     pub idempotency_records: u64,
     pub policy: Policy,
@@ -62,7 +66,7 @@ pub struct State<S> {
 /// nothing, and read anew when ledger time reaches them: what was first may have ended in another way meanwhile.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Fronts {
-    /// Of live locks.
+    /// Of live locks and offers.
     pub deadline_ms: Option<u64>,
     /// When requests run out.
     pub request_ms: Option<u64>,
@@ -110,15 +114,19 @@ impl<S: Read> State<S> {
         self.meta.rows_hash.wrapping_add(row_hash(Table::Meta, &[], &codec::encode(&meta)))
     }
 
-    /// No lock runs out before this, ledger time in milliseconds: then the leader proposes a `Tick`. Never late; early where
-    /// the lock that was next has ended in another way.
+    /// No lock or offer runs out before this, ledger time in milliseconds: then the leader proposes a `Tick`. Never late; early
+    /// where the one that was next has ended in another way.
     pub fn next_deadline_ms(&self) -> Option<u64> {
         self.fronts.deadline_ms
     }
 
     /// Whether a `Tick` at the present ledger time would still reclaim or drop something.
     pub fn has_due(&self) -> bool {
-        self.lock_is_due() || self.request_is_due() || self.idempotency_is_due() || self.outbox_is_due()
+        self.lock_is_due()
+            || self.line_is_closing()
+            || self.request_is_due()
+            || self.idempotency_is_due()
+            || self.outbox_is_due()
     }
 }
 

@@ -58,10 +58,11 @@ impl<S: Read> State<S> {
 }
 
 impl<S: Write> Entry<'_, S> {
-    /// At most `sweep_entries_max` each of locks, requests, idempotency records and events.
+    /// At most `sweep_entries_max` each of locks and offers, places, requests, idempotency records and events.
     pub fn sweep(&mut self) -> Result<(), StoreError> {
         let max = self.state.meta.policy.sweep_entries_max as usize;
         self.sweep_locks(max)?;
+        self.sweep_lines(max)?;
         self.sweep_requests(max)?;
         self.sweep_idempotency(max)?;
         self.sweep_outbox(max)

@@ -50,7 +50,7 @@ tables! {
     Orders = 11,
     /// user, order → `()`.
     OrdersByUser = 12,
-    /// deadline, order → `()`, for live locks, in the order in which they run out.
+    /// deadline, order or place → `()`, for live locks and offers, in the order in which they run out.
     Deadlines = 13,
     /// payment → [`Payment`](crate::entities::Payment).
     Payments = 14,
@@ -82,6 +82,14 @@ tables! {
     Watchers = 27,
     /// user, ticket → `()`.
     WatchesByUser = 28,
+    /// place → [`Place`](crate::entities::Place): places in lines for tickets, also those that have ended.
+    Places = 29,
+    /// ticket, place → `()`, for live places: the line.
+    LineByTicket = 30,
+    /// user, ticket → place, for live places.
+    PlacesByUser = 31,
+    /// ticket → `()`, while the places in its line are being ended.
+    LinesClosing = 32,
 }
 
 #[cfg(test)]

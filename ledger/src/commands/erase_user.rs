@@ -1,14 +1,15 @@
 //! `EraseUser`: blanks a user's personal data, by himself, an operator or the cluster.
 //!
-//! - The address and the password hash go, and the address is free again. Sessions, requests and watches end.
+//! - The address and the password hash go, and the address is free again. Sessions, requests, watches and places
+//!   in lines end.
 //! - Live orders are cancelled; orders and tickets stay, under an id that names nobody. His tickets are refused to whoever
 //!   wants to lock them, as a banned seller's are.
 //!
-//! Story: "erased user leaves orders and no name".
+//! Stories: "erased user leaves orders and no name", "a ban or an erasure gives the place up".
 
 use super::unchanged;
 use crate::email;
-use crate::entities::{CancelReason, Personal};
+use crate::entities::{CancelReason, LeftReason, Personal};
 use crate::entry::{Caller, Decided, Entry};
 use crate::event::EventType;
 use crate::id::UserId;
@@ -24,6 +25,7 @@ pub(super) fn run<S: Write>(entry: &mut Entry<S>, caller: &Caller, id: UserId) -
         return unchanged();
     }
     entry.reclaim_user(id)?;
+    entry.leave_lines(id, LeftReason::Erased)?;
     entry.cancel_orders_of(id, CancelReason::Buyer)?;
     entry.unwatch_all(id)?;
     let personal: Personal = entry.state.row_required(Table::Personal, id.as_bytes())?;

@@ -19,6 +19,8 @@ mod create_tickets;
 mod edit_ticket;
 mod erase_user;
 mod extend_lock;
+mod join_line;
+mod leave_line;
 mod place_order;
 mod put_webhook;
 mod raise_lineage;
@@ -88,6 +90,8 @@ pub(crate) fn run<S: Write>(entry: &mut Entry<S>, caller: &Caller, command: &Com
         Command::CancelOrder { order, version } => cancel_order::run(entry, caller, *order, *version),
         Command::ExtendLock { order } => extend_lock::run(entry, caller, *order),
         Command::ReleaseLock { order } => release_lock::run(entry, caller, *order),
+        Command::JoinLine { ticket } => join_line::run(entry, caller, *ticket),
+        Command::LeaveLine { ticket } => leave_line::run(entry, caller, *ticket),
         Command::WatchTicket { ticket } => watch_ticket::run(entry, caller, *ticket),
         Command::UnwatchTicket { ticket } => unwatch_ticket::run(entry, caller, *ticket),
 

@@ -1,15 +1,15 @@
 //! `PlaceOrder`: locks tickets of one currency for a buyer, all or none.
 //!
-//! - A ticket can be locked while it is free, on sale, its seller in good standing and somebody else.
+//! - A ticket can be locked while it is free or offered to the buyer, on sale, its seller in good standing and somebody else.
 //! - What the buyer saw must still be the price; the refusal names the new one. The lock freezes it.
 //! - Policy bounds the tickets of an order and the live locks of a user, holds back who let several locks run out, and takes
 //!   on no new lock while the outbox is full.
 //!
 //! Stories: "two buyers one ticket", "price raised between page and purchase", "multi ticket order all or none",
-//! "seller cannot buy own ticket", "cool down after expiries".
+//! "seller cannot buy own ticket", "cool down after expiries", "the next in line is offered the ticket".
 
 use crate::command::{Seen, Wanted};
-use crate::entities::{Fence, Holding, Order, OrderLine, OrderStatus, Ticket};
+use crate::entities::{Fence, Holding, Order, OrderLine, OrderStatus, PlaceStatus, Ticket};
 use crate::entry::{Caller, Decided, Entry, Stop};
 use crate::id::{OrderId, TicketId, UserId};
 use crate::limits::ORDER_TICKETS_MAX;
@@ -161,6 +161,9 @@ fn lock<S: Write>(entry: &mut Entry<S>, user: UserId, tickets: Vec<(TicketId, Ti
     };
     entry.create_order(id, &order)?;
     for (ticket, mut row) in tickets {
+        if let Holding::Offered { place, .. } = row.holding {
+            entry.end_place(place, &mut row, PlaceStatus::Taken { order: id })?;
+        }
         entry.update_ticket(ticket, &mut row, Some(id), |row| row.holding = Holding::Locked { order: id })?;
     }
     let mut buyer = entry.user_required(user)?;

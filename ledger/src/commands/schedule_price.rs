@@ -1,6 +1,6 @@
 //! `SchedulePrice`: a price that takes effect when the ticket is free, by the ticket's seller.
 //!
-//! - Free: at once. Locked: at release; the buyer who has the lock pays what he saw.
+//! - Free: at once. Locked or offered: at release; the buyer who has it pays what he saw, the next in line is asked the new price.
 //! - `None` takes a scheduled price back. A sold ticket has no next price.
 //!
 //! Story: "scheduled price takes effect at release".

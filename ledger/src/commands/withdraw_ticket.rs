@@ -1,6 +1,6 @@
 //! `WithdrawTicket`: takes a ticket off sale for good, by its seller.
 //!
-//! Free: at once. Locked: at release, unless the buyer completes his purchase first. Sold: too late.
+//! Free: at once. Locked or offered: at release, unless the buyer completes his purchase first. Sold: too late.
 //!
 //! Story: "withdraw while locked".
 

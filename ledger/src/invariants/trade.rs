@@ -17,6 +17,7 @@ impl<S: Read> Scan<'_, S> {
         self.counts.tickets_withdrawn += u64::from(ticket.withdrawn);
         self.check_versions(id.0, ticket.version)?;
         self.check_holding(id, ticket)?;
+        self.check_line(id, ticket)?;
         let watchers = self.count(Table::Watchers, key)?;
         self.holds(u64::from(ticket.watchers) == watchers, || {
             format!("ticket {id} says {} watchers, a scan {watchers}", ticket.watchers)
@@ -48,10 +49,7 @@ impl<S: Read> Scan<'_, S> {
                 self.holds(!put_off, || format!("ticket {id} is free and waits for its release"));
                 return Ok(());
             }
-            Holding::Offered { .. } => {
-                self.holds(!ticket.withdrawn, || format!("ticket {id} is withdrawn and offered"));
-                return Ok(());
-            }
+            Holding::Offered { .. } => return self.check_offer(id, ticket),
             Holding::Locked { order } => (order, false),
             Holding::Sold { order } => (order, true),
         };

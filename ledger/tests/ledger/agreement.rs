@@ -53,6 +53,17 @@ fn agree(state: &State<MemoryStore>, model: &Model) -> Result<(), TestCaseError>
         let price: u64 = model.orders[&expected.order].lines.iter().map(|(_, price_minor)| price_minor).sum();
         prop_assert_eq!(payment.amount_minor, price, "charged is what was locked");
     }
+    for (id, expected) in &model.places {
+        let place = query::place(state, *id).expect("a store in memory").expect("a place");
+        prop_assert_eq!((place.ticket, place.user), (expected.ticket, expected.user));
+        prop_assert_eq!((place.version, place.status), (expected.version, expected.status));
+    }
+    for (user, ticket) in model.users.keys().flat_map(|user| model.tickets.keys().map(move |ticket| (*user, *ticket))) {
+        let position = query::line_position(state, user, ticket).expect("a store in memory");
+        prop_assert_eq!(position.map(|position| position.ahead as usize), model.ahead(user, ticket));
+        let watching = query::is_watching(state, user, ticket).expect("a store in memory");
+        prop_assert_eq!(watching, model.watches(user, ticket));
+    }
     let counted = (state.meta().tickets, state.meta().orders, state.meta().users);
     prop_assert_eq!(counted, (model.tickets.len() as u64, model.orders.len() as u64, model.users.len() as u64));
     Ok(())

@@ -10,7 +10,7 @@ use holdfast_ledger::state::{Meta, State};
 use holdfast_ledger::store::MemoryStore;
 use proptest::prelude::*;
 
-use crate::walk::{Step, Walker, policy, walk};
+use crate::walk::{Step, Walker, policy, walk, without_lines};
 
 /// What a reply says when ids are left out.
 fn without_ids(settled: &Settled) -> String {
@@ -18,6 +18,7 @@ fn without_ids(settled: &Settled) -> String {
         Ok(Reply::Ticket { version, .. }) => format!("ticket v{version}"),
         Ok(Reply::Order { version, .. }) => format!("order v{version}"),
         Ok(Reply::Payment { .. }) => "payment".into(),
+        Ok(Reply::Place { version, .. }) => format!("place v{version}"),
         Ok(Reply::SignedIn { epoch, .. }) => format!("signed in, epoch {epoch}"),
         Ok(Reply::Tickets(tickets)) => format!("{} tickets", tickets.len()),
         Ok(other) => format!("{other:?}"),
@@ -40,6 +41,8 @@ fn counters(meta: &Meta) -> BTreeMap<&'static str, u64> {
         ("orders live", meta.orders_live),
         ("orders complete", meta.orders_complete),
         ("users", meta.users),
+        ("places", meta.places_live),
+        ("closing", meta.lines_closing),
         ("payments open", meta.payments_open),
         ("keys", meta.idempotency_records),
     ])
@@ -85,9 +88,11 @@ fn answers(policy: &Policy, steps: &[Step], sweep_entries_max: u32) -> Vec<Settl
 }
 
 proptest! {
-    /// A sweep only tidies up: however late it comes, the answers are the same.
+    /// A sweep only tidies up: however late it comes, the answers are the same. Where somebody waits it also gives the ticket
+    /// to him, from then on: a late sweep takes nothing from the time that he has, so it is left out here.
     #[test]
     fn when_due_locks_are_swept_decides_nothing(policy in policy(), steps in walk(80)) {
+        let steps = without_lines(&steps);
         prop_assert_eq!(answers(&policy, &steps, 1_000), answers(&policy, &steps, 1));
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use holdfast_ledger::codec;
-use holdfast_ledger::entities::{Change, Order, Payment, Ticket, User};
+use holdfast_ledger::entities::{Change, Order, Payment, Place, Ticket, User};
 use holdfast_ledger::event::{Event, EventType};
 use holdfast_ledger::id::{ID_BYTES, Id};
 use holdfast_ledger::state::State;
@@ -27,6 +27,7 @@ fn versions(store: &MemoryStore) -> BTreeMap<Id, u64> {
     versions.extend(table::<Order>(store, Table::Orders).into_iter().map(|(key, order)| (id(key), order.version)));
     versions
         .extend(table::<Payment>(store, Table::Payments).into_iter().map(|(key, payment)| (id(key), payment.version)));
+    versions.extend(table::<Place>(store, Table::Places).into_iter().map(|(key, place)| (id(key), place.version)));
     versions.extend(table::<User>(store, Table::Users).into_iter().map(|(key, user)| (id(key), user.version)));
     versions
 }

@@ -216,6 +216,8 @@ fn command() -> BoxedStrategy<Command> {
         1 => order().prop_map(|order| Command::ReleaseLock { order }),
         1 => ticket().prop_map(|ticket| Command::WatchTicket { ticket }),
         1 => ticket().prop_map(|ticket| Command::UnwatchTicket { ticket }),
+        2 => ticket().prop_map(|ticket| Command::JoinLine { ticket }),
+        1 => ticket().prop_map(|ticket| Command::LeaveLine { ticket }),
     ];
     let bank = prop_oneof![
         (payment(), text()).prop_map(|(payment, intent_id)| Command::RecordIntent { payment, intent_id }),

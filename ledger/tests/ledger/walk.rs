@@ -97,6 +97,23 @@ pub enum Ask {
     Refund {
         order: u8,
     },
+    Join {
+        user: u8,
+        ticket: u8,
+    },
+    Leave {
+        user: u8,
+        ticket: u8,
+    },
+    /// An operator ends a lock.
+    Release {
+        order: u8,
+    },
+    Watch {
+        user: u8,
+        ticket: u8,
+        watch: bool,
+    },
     /// The last request that had a key, once more.
     Again,
     Tick,
@@ -130,16 +147,25 @@ pub fn walk(steps_max: usize) -> impl Strategy<Value = Vec<Step>> {
     vec(step(), 0..steps_max).prop_map(move |steps| std::iter::once(first.clone()).chain(steps).collect())
 }
 
+/// The same walk, but that nobody waits for a ticket.
+pub fn without_lines(steps: &[Step]) -> Vec<Step> {
+    let waits = |ask: &Ask| matches!(ask, Ask::Join { .. });
+    let asks = |step: &Step| step.asks.iter().filter(|ask| !waits(ask)).cloned().collect();
+    steps.iter().map(|step| Step { clock_ms: step.clock_ms, asks: asks(step) }).collect()
+}
+
 /// Rules of the ledger tight enough to be met by short walks.
 pub fn policy() -> impl Strategy<Value = Policy> {
-    (1u32..3, 0u32..3, 1u32..6, 1u32..4, 1u32..5, 1u32..4).prop_map(
-        |(attempts, extensions, locks, tickets, expiries, sessions)| Policy {
+    (1u32..3, 0u32..3, 1u32..6, 1u32..4, 1u32..5, 1u32..4, (1u32..4, 1u32..3)).prop_map(
+        |(attempts, extensions, locks, tickets, expiries, sessions, (line, places))| Policy {
             payment_attempts_max: attempts,
             lock_extensions_max: extensions,
             locks_per_user_max: locks,
             tickets_per_order_max: tickets,
             cooldown_after_expiries: expiries,
             sessions_per_user_max: sessions,
+            line_places_per_ticket_max: line,
+            line_places_per_user_max: places,
             ..Policy::default()
         },
     )
@@ -235,6 +261,9 @@ fn asks_of_buyers() -> impl Strategy<Value = Ask> {
             .prop_map(|(by, order, version, key)| Ask::Cancel { by, order, version, key }),
         3 => (by(), thing()).prop_map(|(by, order)| Ask::Extend { by, order }),
         10 => (by(), thing(), key()).prop_map(|(by, order, key)| Ask::Pay { by, order, key }),
+        12 => (user(), thing()).prop_map(|(user, ticket)| Ask::Join { user, ticket }),
+        2 => (user(), thing()).prop_map(|(user, ticket)| Ask::Leave { user, ticket }),
+        3 => (user(), thing(), prop::bool::weighted(0.7)).prop_map(|(user, ticket, watch)| Ask::Watch { user, ticket, watch }),
         2 => Just(Ask::Again),
     ]
 }
@@ -252,6 +281,7 @@ fn asks_of_payments() -> impl Strategy<Value = Ask> {
     prop_oneof![
         16 => (thing(), says).prop_map(|(payment, says)| Ask::Bank { payment, says }),
         2 => thing().prop_map(|order| Ask::Refund { order }),
+        1 => thing().prop_map(|order| Ask::Release { order }),
         2 => Just(Ask::Tick),
     ]
 }
@@ -312,6 +342,7 @@ impl Walker {
                     *self.epochs.entry(*user).or_default() += 1;
                 }
                 (Ok(Reply::Ticket { ticket, .. }), _) => remember(&mut self.tickets, *ticket, user.expect("a seller")),
+                (Ok(Reply::Order { .. }), Command::ReleaseLock { .. }) => (),
                 (Ok(Reply::Order { order, .. }), _) => remember(&mut self.orders, *order, user.expect("a buyer")),
                 (Ok(Reply::Payment { payment, order }), _) => remember(&mut self.payments, *payment, *order),
                 _ => (),
@@ -375,6 +406,8 @@ impl Walker {
                 keyed(self.by(*by, buyer), Command::BeginPayment { order, token: "tok_visa".into() }, key)
             }
             Ask::Bank { payment, says } => plain(Actor::Service(Service::Payments), self.bank(*payment, *says)),
+            Ask::Join { .. } | Ask::Leave { .. } | Ask::Watch { .. } => self.of_waiting(ask),
+            Ask::Release { order } => system(Command::ReleaseLock { order: self.order(*order).0 }),
             Ask::Refund { order } => system(Command::RequestRefund { order: self.order(*order).0 }),
             Ask::Again => self.keyed.clone().unwrap_or_else(|| system(Command::Tick)),
             Ask::Tick => system(Command::Tick),
@@ -400,6 +433,18 @@ impl Walker {
             other => unreachable!("{other:?} is not about one's own account"),
         };
         Submitted { actor, idempotency: None, command }
+    }
+
+    fn of_waiting(&self, ask: &Ask) -> Submitted {
+        let ticket = |number: &u8| self.ticket(*number).0;
+        let (user, command) = match ask {
+            Ask::Join { user, ticket: number } => (user, Command::JoinLine { ticket: ticket(number) }),
+            Ask::Leave { user, ticket: number } => (user, Command::LeaveLine { ticket: ticket(number) }),
+            Ask::Watch { user, ticket: number, watch: true } => (user, Command::WatchTicket { ticket: ticket(number) }),
+            Ask::Watch { user, ticket: number, .. } => (user, Command::UnwatchTicket { ticket: ticket(number) }),
+            other => unreachable!("{other:?} is not about waiting"),
+        };
+        Submitted { actor: Actor::User(self.user(*user)), idempotency: None, command }
     }
 
     fn of_seller(&self, ask: &Ask) -> Submitted {

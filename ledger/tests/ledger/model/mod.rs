@@ -6,16 +6,19 @@
 //!
 //! What it leaves out: what a walk never asks (bulk creation, details, node keys, the outbox).
 
+mod line;
 mod orders;
 mod payments;
 mod tickets;
 mod users;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_ledger::command::{Actor, Batch, Command, Service, Submitted};
-use holdfast_ledger::entities::{CancelReason, Holding, OrderStatus, PaymentStatus, PaymentStep, Policy, Roles};
-use holdfast_ledger::id::{OrderId, PaymentId, SessionId, TicketId, UserId};
+use holdfast_ledger::entities::{
+    CancelReason, Holding, OrderStatus, PaymentStatus, PaymentStep, PlaceStatus, Policy, Roles,
+};
+use holdfast_ledger::id::{OrderId, PaymentId, PlaceId, SessionId, TicketId, UserId};
 use holdfast_ledger::money::{Currency, Decimal};
 use holdfast_ledger::outcome::{Field, Outcome, Refusal, Reply, Settled};
 
@@ -57,6 +60,13 @@ pub struct Order {
     pub payments: Vec<PaymentId>,
 }
 
+pub struct Place {
+    pub version: u64,
+    pub ticket: TicketId,
+    pub user: UserId,
+    pub status: PlaceStatus,
+}
+
 pub struct Payment {
     pub version: u64,
     pub order: OrderId,
@@ -81,6 +91,9 @@ pub struct Model {
     pub tickets: BTreeMap<TicketId, Ticket>,
     pub orders: BTreeMap<OrderId, Order>,
     pub payments: BTreeMap<PaymentId, Payment>,
+    /// In the order of the line.
+    pub places: BTreeMap<PlaceId, Place>,
+    watches: BTreeSet<(UserId, TicketId)>,
     keys: BTreeMap<(UserId, String), Remembered>,
     /// What the real ledger answered to the command in hand: the model takes the ids of new things from it, and nothing else.
     said: Option<Reply>,
@@ -90,7 +103,7 @@ impl Model {
     /// The answers to `batch`, the entry at `index`. `said` lends the ids of what is new.
     pub fn apply(&mut self, index: u64, batch: &Batch, said: &[Outcome]) -> Vec<Outcome> {
         self.now_ms = self.now_ms.max(batch.time_ms);
-        self.end_due_locks();
+        self.end_due();
         let now_ms = self.now_ms;
         let ttl_ms = self.policy.idempotency_ttl_ms;
         self.keys.retain(|_, remembered| now_ms < remembered.recorded_ms + ttl_ms);
@@ -153,6 +166,11 @@ impl Model {
             Command::PlaceOrder { tickets } => self.place_order(user(actor)?, tickets),
             Command::CancelOrder { order, version } => self.cancel_order(user(actor)?, *order, *version),
             Command::ExtendLock { order } => self.extend_lock(user(actor)?, *order),
+            Command::ReleaseLock { order } => self.release_lock(*order),
+            Command::JoinLine { ticket } => self.join_line(user(actor)?, *ticket),
+            Command::LeaveLine { ticket } => self.leave_line(user(actor)?, *ticket),
+            Command::WatchTicket { ticket } => self.watch(user(actor)?, *ticket),
+            Command::UnwatchTicket { ticket } => self.unwatch(user(actor)?, *ticket),
             Command::BeginPayment { order, .. } => self.begin_payment(user(actor)?, *order),
             Command::RequestRefund { order } => self.request_refund(*order),
             Command::Tick => Ok(Reply::Done),

@@ -1,7 +1,7 @@
 //! Orders: locks, their ends, and what buyers do.
 
 use holdfast_ledger::command::{Seen, Wanted};
-use holdfast_ledger::entities::{CancelReason, Holding, OrderStatus};
+use holdfast_ledger::entities::{CancelReason, Holding, OrderStatus, PlaceStatus};
 use holdfast_ledger::id::{OrderId, TicketId, UserId};
 use holdfast_ledger::outcome::{Field, Refusal, Reply, Settled};
 
@@ -39,8 +39,11 @@ impl Model {
         for ticket_id in ids {
             let ticket = self.tickets.get_mut(&ticket_id).expect("a ticket");
             ticket.version += 1;
-            ticket.holding = Holding::Locked { order: id };
+            let before = std::mem::replace(&mut ticket.holding, Holding::Locked { order: id });
             lines.push((ticket_id, ticket.price_minor));
+            if let Holding::Offered { place, .. } = before {
+                self.place_is(place, PlaceStatus::Taken { order: id });
+            }
         }
         let order = Order {
             version: 0,
@@ -150,7 +153,8 @@ impl Model {
         self.live_orders_of(user).map(|id| self.orders[&id].lines.len()).sum()
     }
 
-    pub(super) fn end_due_locks(&mut self) {
+    pub(super) fn end_due(&mut self) {
+        self.end_due_offers();
         let due = |(_, order): &(&OrderId, &Order)| order.status.holds_tickets() && order.deadline_ms <= self.now_ms;
         let mut due: Vec<(u64, OrderId)> =
             self.orders.iter().filter(due).map(|(id, order)| (order.deadline_ms, *id)).collect();
@@ -170,15 +174,16 @@ impl Model {
         let order = self.orders.get_mut(&id).expect("an order");
         order.version += 1;
         order.status = OrderStatus::Cancelled(reason);
-        for (ticket, _) in &order.lines {
-            let ticket = self.tickets.get_mut(ticket).expect("a ticket");
-            ticket.version += 1;
-            ticket.holding = Holding::Free;
-            if let Some(price_minor) = ticket.price_next_minor {
-                ticket.reprice(price_minor);
-            }
-            ticket.withdrawn = ticket.withdraw_at_release;
-            ticket.withdraw_at_release = false;
+        for (ticket, _) in order.lines.clone() {
+            self.free(ticket);
         }
+    }
+
+    pub(super) fn release_lock(&mut self, id: OrderId) -> Settled {
+        match self.orders.get(&id).ok_or(Refusal::OrderNotFound)?.status {
+            OrderStatus::Created | OrderStatus::AwaitingPayment => self.release(id, CancelReason::Operator),
+            ended => return Err(over(id, ended)),
+        }
+        Ok(Reply::Order { order: id, version: self.orders[&id].version })
     }
 }

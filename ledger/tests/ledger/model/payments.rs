@@ -145,12 +145,13 @@ impl Model {
         order.version += 1;
         order.status = OrderStatus::Complete;
         self.users.get_mut(&order.user).expect("a buyer").expiries_in_row = 0;
-        for (ticket, _) in &order.lines {
-            let ticket = self.tickets.get_mut(ticket).expect("a ticket");
+        for (ticket_id, _) in order.lines.clone() {
+            let ticket = self.tickets.get_mut(&ticket_id).expect("a ticket");
             ticket.version += 1;
             ticket.holding = Holding::Sold { order: id };
             ticket.price_next_minor = None;
             ticket.withdraw_at_release = false;
+            self.close_line(ticket_id);
         }
     }
 

@@ -73,7 +73,7 @@ impl Model {
                 ticket.version += 1;
                 ticket.reprice(price_minor);
             }
-            (Holding::Locked { .. }, next) if next != ticket.price_next_minor => {
+            (Holding::Locked { .. } | Holding::Offered { .. }, next) if next != ticket.price_next_minor => {
                 ticket.version += 1;
                 ticket.price_next_minor = next;
             }

@@ -1,7 +1,7 @@
 //! Accounts and sessions.
 
 use holdfast_ledger::command::Actor;
-use holdfast_ledger::entities::{CancelReason, Roles, SignedIn};
+use holdfast_ledger::entities::{CancelReason, LeftReason, Roles, SignedIn};
 use holdfast_ledger::id::{OrderId, SessionId, UserId};
 use holdfast_ledger::outcome::{Refusal, Reply, Settled};
 
@@ -73,10 +73,11 @@ impl Model {
     }
 
     /// A ban and an erasure: nothing of the user's that is not paid goes on.
-    pub(super) fn shut_out(&mut self, user: UserId, reason: CancelReason) {
+    pub(super) fn shut_out(&mut self, user: UserId, reason: CancelReason, left: LeftReason) {
         let account = self.users.get_mut(&user).expect("an account");
         account.epoch += 1;
         account.sessions.clear();
+        self.leave_lines(user, left);
         let live: Vec<OrderId> = self.live_orders_of(user).collect();
         for order in live {
             self.release(order, reason);
@@ -89,7 +90,7 @@ impl Model {
             return Ok(Reply::Unchanged);
         }
         account.banned = true;
-        self.shut_out(user, CancelReason::Banned);
+        self.shut_out(user, CancelReason::Banned, LeftReason::Banned);
         Ok(Reply::Done)
     }
 
@@ -105,7 +106,8 @@ impl Model {
         }
         account.erased = true;
         account.email = None;
-        self.shut_out(user, CancelReason::Buyer);
+        self.shut_out(user, CancelReason::Buyer, LeftReason::Erased);
+        self.watches.retain(|(watcher, _)| *watcher != user);
         Ok(Reply::Done)
     }
 }

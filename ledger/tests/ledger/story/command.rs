@@ -11,6 +11,7 @@
 //! | `service_key payments k1 [byte=7]`, `revoke_key k1`, `retire_key k1` | keys of services and nodes |
 //! | `webhook https://… [id=w1] [secret=…] [types=ticket:created,…]`, `remove_webhook w1` | where events are posted |
 //! | `bob: watch t1`, `bob: unwatch t1` | wants to be told of another price |
+//! | `bob: join t1`, `bob: leave t1` | the line for a ticket |
 //! | `alice: sell "title" price=20.00 [currency=EUR] [external=…] [seat=…] [sale_ends="14:00:00"]` | a ticket |
 //! | `alice: import "first" "second" price=20.00` | several, the title being the seller's own id of each |
 //! | `alice: edit t1 [title=…] price=25.00 [version=N]`, `alice: schedule t1 [price=25.00]`, `alice: withdraw t1` | changes of a ticket |
@@ -62,7 +63,7 @@ pub fn parse<S: Write>(line: &goldenscript::Command, who: Option<&str>, story: &
         "service_key" | "revoke_key" | "retire_key" | "webhook" | "remove_webhook" => {
             service(line, &mut arguments, story)?
         }
-        "sell" | "import" | "edit" | "schedule" | "withdraw" | "watch" | "unwatch" => {
+        "sell" | "import" | "edit" | "schedule" | "withdraw" | "watch" | "unwatch" | "join" | "leave" => {
             ticket(line, &mut arguments, story)?
         }
         "order" | "cancel" | "extend" | "pay" | "refund" | "release" => order(line, &mut arguments, story)?,
@@ -219,6 +220,8 @@ fn ticket<S: Write>(line: &goldenscript::Command, arguments: &mut Arguments, sto
         }
         "schedule" => Command::SchedulePrice { ticket: TicketId(subject(arguments, story)?), price: price(arguments)? },
         "watch" => Command::WatchTicket { ticket: TicketId(subject(arguments, story)?) },
+        "join" => Command::JoinLine { ticket: TicketId(subject(arguments, story)?) },
+        "leave" => Command::LeaveLine { ticket: TicketId(subject(arguments, story)?) },
         "unwatch" => Command::UnwatchTicket { ticket: TicketId(subject(arguments, story)?) },
         _ => Command::WithdrawTicket { ticket: TicketId(subject(arguments, story)?) },
     })

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use holdfast_ledger::codec;
-use holdfast_ledger::entities::{Change, Holding, Order, OrderStatus, Payment, PlaceStatus, Ticket, User};
+use holdfast_ledger::entities::{Change, Holding, Order, OrderStatus, Payment, Place, PlaceStatus, Ticket, User};
 use holdfast_ledger::event::{Event, EventBody};
 use holdfast_ledger::id::{Id, OrderId, TicketId};
 use holdfast_ledger::money::Currency;
@@ -199,6 +199,10 @@ impl Names {
             self.order(&codec::decode(&row)?)
         } else if let Some(row) = row(Table::Payments)? {
             self.payment(&codec::decode(&row)?)
+        } else if let Some(row) = row(Table::Places)? {
+            let place: Place = codec::decode(&row)?;
+            let status = self.place_status(&place.status);
+            format!("v{} {} for {}, {status}", place.version, self.of(place.user.0), self.of(place.ticket.0))
         } else if let Some(row) = row(Table::Users)? {
             self.user(&codec::decode(&row)?)
         } else {
@@ -221,6 +225,7 @@ impl Names {
         told += if ticket.withdrawn { ", withdrawn" } else { "" };
         told += &optional(", waiting", (ticket.waiting > 0).then_some(ticket.waiting));
         told += &optional(", watchers", (ticket.watchers > 0).then_some(ticket.watchers));
+        told += if ticket.closing { ", line closing" } else { "" };
         told += if ticket.withdraw_at_release { ", to be withdrawn at release" } else { "" };
         told += &optional(", seat", ticket.details.seat.as_ref());
         told + &optional(", sale ends", ticket.details.sale_ends_ms.map(time))
