@@ -125,7 +125,6 @@ const EXPECTED: &[&str] = &[
     "JoinLine done",
     "JoinLine line_full",
     "JoinLine own_ticket",
-    "JoinLine too_many_places",
     "JoinLine ticket_available",
     "JoinLine ticket_reserved_by_you",
     "JoinLine ticket_sold",

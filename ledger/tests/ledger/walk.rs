@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use holdfast_ledger::command::{Actor, Batch, Command, IdempotencyKey, NewTicket, Seen, Service, Submitted, Wanted};
 use holdfast_ledger::entities::{Fence, Policy, SignedIn, TicketDetails};
-use holdfast_ledger::id::{Id, OrderId, PaymentId, TicketId, UserId};
+use holdfast_ledger::id::{Id, OrderId, PaymentId, PlaceId, TicketId, UserId};
 use holdfast_ledger::money::{Currency, Decimal};
 use holdfast_ledger::outcome::{Applied, Reply};
 use proptest::collection::vec;
@@ -97,13 +97,19 @@ pub enum Ask {
     Refund {
         order: u8,
     },
+    /// Waits for one of the tickets that were locked last.
     Join {
         user: u8,
-        ticket: u8,
+        locked: u8,
     },
+    /// By whose place it is where `by` is nobody.
     Leave {
-        user: u8,
-        ticket: u8,
+        by: Option<u8>,
+        place: u8,
+    },
+    /// Orders the ticket of his place.
+    Take {
+        place: u8,
     },
     /// An operator ends a lock.
     Release {
@@ -261,8 +267,9 @@ fn asks_of_buyers() -> impl Strategy<Value = Ask> {
             .prop_map(|(by, order, version, key)| Ask::Cancel { by, order, version, key }),
         3 => (by(), thing()).prop_map(|(by, order)| Ask::Extend { by, order }),
         10 => (by(), thing(), key()).prop_map(|(by, order, key)| Ask::Pay { by, order, key }),
-        12 => (user(), thing()).prop_map(|(user, ticket)| Ask::Join { user, ticket }),
-        2 => (user(), thing()).prop_map(|(user, ticket)| Ask::Leave { user, ticket }),
+        12 => (user(), thing()).prop_map(|(user, locked)| Ask::Join { user, locked }),
+        2 => (by(), thing()).prop_map(|(by, place)| Ask::Leave { by, place }),
+        5 => thing().prop_map(|place| Ask::Take { place }),
         3 => (user(), thing(), prop::bool::weighted(0.7)).prop_map(|(user, ticket, watch)| Ask::Watch { user, ticket, watch }),
         2 => Just(Ask::Again),
     ]
@@ -296,6 +303,9 @@ pub struct Walker {
     tickets: Vec<(TicketId, UserId)>,
     orders: Vec<(OrderId, UserId)>,
     payments: Vec<(PaymentId, OrderId)>,
+    /// Tickets that were locked, in this order.
+    locked: Vec<TicketId>,
+    places: Vec<(PlaceId, (TicketId, UserId))>,
     keyed: Option<Submitted>,
 }
 
@@ -343,6 +353,13 @@ impl Walker {
                 }
                 (Ok(Reply::Ticket { ticket, .. }), _) => remember(&mut self.tickets, *ticket, user.expect("a seller")),
                 (Ok(Reply::Order { .. }), Command::ReleaseLock { .. }) => (),
+                (Ok(Reply::Order { order, .. }), Command::PlaceOrder { tickets }) => {
+                    remember(&mut self.orders, *order, user.expect("a buyer"));
+                    self.locked.extend(tickets.iter().map(|wanted| wanted.ticket));
+                }
+                (Ok(Reply::Place { place, ticket, .. }), _) => {
+                    remember(&mut self.places, *place, (*ticket, user.expect("a buyer")));
+                }
                 (Ok(Reply::Order { order, .. }), _) => remember(&mut self.orders, *order, user.expect("a buyer")),
                 (Ok(Reply::Payment { payment, order }), _) => remember(&mut self.payments, *payment, *order),
                 _ => (),
@@ -406,7 +423,7 @@ impl Walker {
                 keyed(self.by(*by, buyer), Command::BeginPayment { order, token: "tok_visa".into() }, key)
             }
             Ask::Bank { payment, says } => plain(Actor::Service(Service::Payments), self.bank(*payment, *says)),
-            Ask::Join { .. } | Ask::Leave { .. } | Ask::Watch { .. } => self.of_waiting(ask),
+            Ask::Join { .. } | Ask::Leave { .. } | Ask::Take { .. } | Ask::Watch { .. } => self.of_waiting(ask),
             Ask::Release { order } => system(Command::ReleaseLock { order: self.order(*order).0 }),
             Ask::Refund { order } => system(Command::RequestRefund { order: self.order(*order).0 }),
             Ask::Again => self.keyed.clone().unwrap_or_else(|| system(Command::Tick)),
@@ -436,15 +453,28 @@ impl Walker {
     }
 
     fn of_waiting(&self, ask: &Ask) -> Submitted {
-        let ticket = |number: &u8| self.ticket(*number).0;
-        let (user, command) = match ask {
-            Ask::Join { user, ticket: number } => (user, Command::JoinLine { ticket: ticket(number) }),
-            Ask::Leave { user, ticket: number } => (user, Command::LeaveLine { ticket: ticket(number) }),
-            Ask::Watch { user, ticket: number, watch: true } => (user, Command::WatchTicket { ticket: ticket(number) }),
-            Ask::Watch { user, ticket: number, .. } => (user, Command::UnwatchTicket { ticket: ticket(number) }),
+        let place = |number: u8| back(&self.places, number).map_or((TicketId(nothing()), UserId(nothing())), |at| at.1);
+        let (actor, command) = match ask {
+            Ask::Join { user, locked } => {
+                let ticket = back(&self.locked, *locked).unwrap_or(TicketId(nothing()));
+                (Actor::User(self.user(*user)), Command::JoinLine { ticket })
+            }
+            Ask::Leave { by, place: number } => {
+                let (ticket, user) = place(*number);
+                (self.by(*by, user), Command::LeaveLine { ticket })
+            }
+            Ask::Take { place: number } => {
+                let (ticket, user) = place(*number);
+                (self.by(None, user), Command::PlaceOrder { tickets: vec![Wanted { ticket, seen: Seen::Nothing }] })
+            }
+            Ask::Watch { user, ticket, watch } => {
+                let ticket = self.ticket(*ticket).0;
+                let command = if *watch { Command::WatchTicket { ticket } } else { Command::UnwatchTicket { ticket } };
+                (Actor::User(self.user(*user)), command)
+            }
             other => unreachable!("{other:?} is not about waiting"),
         };
-        Submitted { actor: Actor::User(self.user(*user)), idempotency: None, command }
+        Submitted { actor, idempotency: None, command }
     }
 
     fn of_seller(&self, ask: &Ask) -> Submitted {
