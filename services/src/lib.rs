@@ -9,6 +9,8 @@
 
 pub mod client;
 pub mod key;
+#[cfg(not(madsim))]
+pub mod notifications;
 
 /// Milliseconds since the Unix epoch. A closure, so that the simulator can give each machine a clock of its own.
 pub type WallClock = std::sync::Arc<dyn Fn() -> u64 + Send + Sync>;

@@ -13,6 +13,8 @@ use futures_util::future::BoxFuture;
 
 pub use in_process::InProcess;
 #[cfg(not(madsim))]
+pub(crate) use over_http::innermost;
+#[cfg(not(madsim))]
 pub use over_http::{OverHttp, Patience, UrlError};
 pub use signed::{CallError, Signed};
 

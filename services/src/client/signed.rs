@@ -71,6 +71,11 @@ impl Signed {
         read(path, &self.call(Method::POST, path, body.into()).await?)
     }
 
+    /// Deletes what is at the path; the answer has no body.
+    pub async fn delete(&self, path: &str) -> Result<(), CallError> {
+        self.call(Method::DELETE, path, Bytes::new()).await.map(drop)
+    }
+
     /// One page of a list, and the cursor of the next. `path` may have a query.
     pub async fn page<T: DeserializeOwned>(
         &self,
