@@ -1,1 +1,5 @@
+//! Tests of the services, each against the interface that it has in production.
+
 #![cfg(not(madsim))]
+
+mod notifications;
