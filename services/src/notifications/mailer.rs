@@ -150,12 +150,15 @@ impl Mailer {
             Known::New(sending) => sending,
         };
         let contact = self.api.get::<ContactView>(&format!("/api/services/users/{reader}/contact")).await;
-        let address = match found(contact)? {
-            Some(ContactView { email: Some(email), banned: false, erased: false }) => email,
-            _ => return Ok(count(letter, "no_reader")),
+        let mail = match found(contact)? {
+            Some(ContactView { email: Some(email), banned: false, erased: false }) => {
+                Mail::write(letter, &self.sender, &email).ok()
+            }
+            _ => None,
         };
-        let Ok(mail) = Mail::write(letter, &self.sender, &address) else {
-            return Ok(count(letter, "no_reader"));
+        let Some(mail) = mail else {
+            count(letter, "no_reader");
+            return Ok(());
         };
         match self.post.deliver(&mail).await {
             Ok(()) => count(letter, "sent"),
