@@ -202,6 +202,7 @@ impl<'a, S: Write> Entry<'a, S> {
             return Ok(outcome);
         }
         let settled = settle(commands::run(self, &caller, &submitted.command))?;
+        self.audit(&caller, &submitted.command, &settled)?;
         if let Some((user, key)) = key {
             self.remember(user, key, &settled)?;
         }

@@ -35,8 +35,14 @@ const CHUNK: usize = 1_000;
 /// Scans the whole state: counters, indexes, locks, versions, payments, outbox and hash. `Err` names what does not hold, at
 /// most [`VIOLATIONS_MAX`] sentences; a row that cannot be read or decoded counts as one.
 pub fn check_invariants<S: Read>(state: &State<S>) -> Result<(), Vec<String>> {
-    let mut scan =
-        Scan { state, found: Vec::new(), counts: Counts::default(), indexed: BTreeMap::new(), last: BTreeMap::new() };
+    let mut scan = Scan {
+        state,
+        found: Vec::new(),
+        counts: Counts::default(),
+        indexed: BTreeMap::new(),
+        last: BTreeMap::new(),
+        chain: (0, [0; 32]),
+    };
     if let Err(error) = scan.run() {
         scan.violation(error.to_string());
     }
@@ -51,6 +57,8 @@ struct Scan<'a, S> {
     indexed: BTreeMap<Table, u64>,
     /// The version of each entity's last event that is still kept.
     last: BTreeMap<Id, u64>,
+    /// Number and hash of the audit's last row that was checked.
+    chain: (u64, [u8; 32]),
 }
 
 /// What the meta row counts, counted.
@@ -114,6 +122,7 @@ impl<S: Read> Scan<'_, S> {
     fn run(&mut self) -> Result<(), StoreError> {
         self.check_meta_and_hash()?;
         self.check_outbox()?;
+        self.check_audit()?;
         self.each(Table::Users, Scan::check_user)?;
         self.each(Table::Sessions, Scan::check_session)?;
         self.each(Table::Idempotency, Scan::check_idempotency)?;

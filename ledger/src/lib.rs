@@ -19,6 +19,7 @@ pub mod state;
 pub mod store;
 pub mod tables;
 
+mod audit;
 mod changes;
 mod commands;
 mod email;

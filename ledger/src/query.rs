@@ -31,8 +31,10 @@ use crate::tables::Table;
 use crate::words::{ticket_words, words};
 
 mod line;
+mod operators;
 
 pub use line::{Position, line_position, place, places_of_user};
+pub use operators::{audit, locks_live, orders, payments, payments_stuck, sales_of_seller, users_by_email};
 
 /// Index rows read at once.
 const SCAN_CHUNK_MIN: usize = 32;
@@ -86,6 +88,8 @@ pub struct TicketFilter {
     /// Words that the ticket's words must begin with, each. Case does not count; only the first
     /// [`SEARCH_WORDS_MAX`] words count.
     pub search: Option<String>,
+    /// The event's name, whole. Case does not count.
+    pub event_name: Option<String>,
     pub price_minor_min: Option<u64>,
     pub price_minor_max: Option<u64>,
     pub currency: Option<Currency>,
@@ -153,6 +157,7 @@ fn is_wanted<S: Read>(
         && ticket.details.sale_ends_ms.is_none_or(|ends_ms| state.meta().now_ms < ends_ms)
         && filter.seller.is_none_or(|seller| seller == ticket.seller)
         && filter.currency.is_none_or(|currency| currency == ticket.currency)
+        && filter.event_name.as_deref().is_none_or(|name| is_event(ticket, name))
         && filter.price_minor_min.is_none_or(|min| min <= ticket.price_minor)
         && filter.price_minor_max.is_none_or(|max| ticket.price_minor <= max);
     if !fits {
@@ -166,6 +171,10 @@ fn is_wanted<S: Read>(
     }
     let seller: User = state.row_required(Table::Users, ticket.seller.as_bytes())?;
     Ok(seller.in_good_standing())
+}
+
+fn is_event(ticket: &Ticket, name: &str) -> bool {
+    ticket.details.event_name.as_ref().is_some_and(|event| event.to_lowercase() == name.to_lowercase())
 }
 
 /// All tickets of a seller, also locked, sold and withdrawn ones, oldest first.

@@ -48,6 +48,14 @@ pub struct Meta {
     pub lines_closing: u64,
     pub payments_open: u64,
     pub idempotency_records: u64,
+    /// The number of the last row of the audit.
+    pub audit_seq: u64,
+    /// So many of its first rows are not kept any more.
+    pub audit_dropped: u64,
+    /// The hash of its last row, which stands for all before.
+    pub audit_hash: [u8; 32],
+    /// The hash of the last row that is not kept: what the first that is kept follows.
+    pub audit_anchor: [u8; 32],
     pub policy: Policy,
     /// Sum modulo 2^128 of the hashes of all other rows.
     pub rows_hash: u128,

@@ -90,6 +90,8 @@ tables! {
     PlacesByUser = 31,
     /// ticket → `()`, while the places in its line are being ended.
     LinesClosing = 32,
+    /// number → [`AuditRow`](crate::entities::AuditRow): what operators did.
+    Audit = 33,
 }
 
 #[cfg(test)]

@@ -55,6 +55,7 @@ impl ListQuery {
         Ok(TicketFilter {
             seller,
             search: given(&self.q),
+            event_name: None,
             price_minor_min: minor(min, "minPrice")?,
             price_minor_max: minor(max, "maxPrice")?,
             currency,

@@ -1,6 +1,8 @@
 //! What was written down: the outbox is dense, and no entity's versions have a gap in events or history.
 
 use super::Scan;
+use crate::audit::row_digest;
+use crate::entities::AuditRow;
 use crate::event::{Event, EventType};
 use crate::id::{ID_BYTES, Id};
 use crate::keys;
@@ -39,6 +41,28 @@ impl<S: Read> Scan<'_, S> {
         self.holds(before.is_some() || first > 1 || version == 0, || {
             format!("event {seq}: {entity} begins at {version}")
         });
+        Ok(())
+    }
+
+    /// The audit has all rows after its anchor, and each carries the hash of the one before.
+    pub(super) fn check_audit(&mut self) -> Result<(), StoreError> {
+        let meta = self.state.meta();
+        let (last, hash) = (meta.audit_seq, meta.audit_hash);
+        self.chain = (meta.audit_dropped, meta.audit_anchor);
+        self.each(Table::Audit, Scan::check_audit_row)?;
+        let chain = self.chain;
+        self.holds(chain == (last, hash), || {
+            format!("the audit ends with row {}, not with {last} and its hash", chain.0)
+        });
+        Ok(())
+    }
+
+    fn check_audit_row(&mut self, key: &[u8], row: &AuditRow) -> Result<(), StoreError> {
+        let (before, previous_hash) = self.chain;
+        let seq = before + 1;
+        let follows = key == seq.to_be_bytes() && row.previous_hash == previous_hash;
+        self.holds(follows && row.hash == row_digest(seq, row), || format!("row {seq} of the audit was changed"));
+        self.chain = (seq, row.hash);
         Ok(())
     }
 

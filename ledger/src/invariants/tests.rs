@@ -4,7 +4,9 @@
 use serde::Serialize;
 
 use super::*;
-use crate::entities::{CancelReason, Holding, OrderStatus, Payment, PaymentStatus, PaymentStep, Ticket};
+use crate::entities::{
+    AuditRow, CancelReason, Holding, OrderStatus, Payment, PaymentStatus, PaymentStep, Place, PlaceStatus, Ticket,
+};
 use crate::event::Event;
 use crate::market::Market;
 use crate::store::Write;
@@ -175,6 +177,114 @@ fn finds_gaps_in_versions_and_events() {
         m.change(Table::Outbox, 3u64.to_be_bytes(), |event: &mut Event| event.seq = 4);
     });
     finds("begins at 7", |m| m.change(Table::Outbox, 3u64.to_be_bytes(), |event: &mut Event| event.version = 7));
+}
+
+#[test]
+fn finds_changes_of_what_operators_did() {
+    let first = 1u64.to_be_bytes();
+    let two = |m: &mut Market| {
+        for order in [m.live, m.paid] {
+            m.ask_at(1_000, &crate::command::Actor::System, None, crate::command::Command::ReleaseLock { order });
+        }
+        let policy = m.state.meta.policy.clone();
+        m.ask_at(1_000, &crate::command::Actor::System, None, crate::command::Command::SetPolicy(policy));
+        assert_eq!((m.state.meta.audit_seq, check_invariants(&m.state)), (2, Ok(())));
+    };
+    finds("of the audit was changed", |m| {
+        two(m);
+        m.change(Table::Audit, first, |row: &mut AuditRow| row.time_ms += 1);
+    });
+    finds("of the audit was changed", |m| {
+        two(m);
+        m.remove(Table::Audit, first);
+    });
+    finds("of the audit was changed", |m| {
+        two(m);
+        m.change(Table::Audit, first, |row: &mut AuditRow| {
+            row.index += 1;
+            row.hash = crate::audit::row_digest(1, row);
+        });
+    });
+    finds("the audit ends with row 1", |m| {
+        two(m);
+        m.remove(Table::Audit, 2u64.to_be_bytes());
+    });
+}
+
+#[test]
+fn finds_lines_that_disagree() {
+    let join = |m: &mut Market| {
+        let (carol, ticket) = (m.sign_up("waiting"), m.locked);
+        m.ask(&carol, crate::command::Command::JoinLine { ticket });
+        carol.user().expect("a user")
+    };
+    let place = |m: &Market| m.state.keys(Table::Places, &[], 1).unwrap().remove(0);
+    finds("waiting, a scan", |m| {
+        join(m);
+        m.change(Table::Tickets, *m.locked.as_bytes(), |t: &mut Ticket| t.waiting += 1);
+    });
+    finds("places, a scan", |m| {
+        let waiting = join(m);
+        m.change(Table::Users, *waiting.as_bytes(), |user: &mut User| user.places += 1);
+    });
+    finds("LineByTicket", |m| {
+        join(m);
+        let key = m.state.keys(Table::LineByTicket, &[], 1).unwrap().remove(0);
+        m.remove(Table::LineByTicket, key);
+    });
+    finds("counters", |m| {
+        join(m);
+        m.meta(|meta| meta.places_live += 1);
+    });
+    finds("its ticket Locked", |m| {
+        join(m);
+        let status = PlaceStatus::Offered { deadline_ms: 9_000 };
+        m.change(Table::Places, place(m), |place: &mut Place| place.status = status);
+    });
+    finds("is offered to place", |m| {
+        join(m);
+        let live = m.live;
+        m.ask(&crate::command::Actor::System, crate::command::Command::ReleaseLock { order: live });
+        m.change(Table::Places, place(m), |place: &mut Place| place.status = PlaceStatus::Waiting);
+    });
+    finds("is not held and 1 wait", |m| {
+        join(m);
+        m.change(Table::Tickets, *m.locked.as_bytes(), |t: &mut Ticket| t.holding = Holding::Free);
+    });
+}
+
+#[test]
+fn finds_wrong_records_around_users() {
+    let ask = |m: &mut Market| {
+        let user = m.bob;
+        m.ask(&crate::command::Actor::Anonymous, crate::command::Command::RequestReset { user });
+        m.ask(&m.buyer.clone(), crate::command::Command::WatchTicket { ticket: m.free });
+    };
+    finds("requests, a scan", |m| {
+        ask(m);
+        m.change(Table::Users, *m.bob.as_bytes(), |user: &mut User| user.requests += 1);
+    });
+    finds("RequestsByEnd", |m| {
+        ask(m);
+        let key = m.state.keys(Table::RequestsByEnd, &[], 1).unwrap().remove(0);
+        m.remove(Table::RequestsByEnd, key);
+    });
+    finds("watches, a scan", |m| {
+        ask(m);
+        m.change(Table::Users, *m.bob.as_bytes(), |user: &mut User| user.watches += 1);
+    });
+    finds("watchers, a scan", |m| {
+        ask(m);
+        m.change(Table::Tickets, *m.free.as_bytes(), |t: &mut Ticket| t.watchers += 1);
+    });
+    finds("not the bootstrap token", |m| {
+        let bootstrap = Bootstrap { token_hash: vec![1], set_ms: 0, claimed_by: None };
+        m.put(Table::Bootstrap, [], &bootstrap);
+    });
+    finds("not a public key", |m| {
+        let service = crate::command::Service::Payments;
+        m.put(Table::ServiceKeys, b"k1", &ServiceKey { service, public_key: vec![1], registered_ms: 0 });
+    });
 }
 
 #[test]

@@ -2,9 +2,10 @@
 
 use super::*;
 use crate::command::{Actor, Command};
-use crate::entities::OrderStatus;
+use crate::entities::{AuditAction, AuditSubject, OrderStatus};
 use crate::market::Market;
 use crate::money::Decimal;
+use crate::outcome::Reply;
 use crate::store::MemoryStore;
 
 /// All rows, page by page.
@@ -117,6 +118,97 @@ fn people_are_found_by_their_address_whatever_its_case() {
     assert_eq!(user_by_email(&market.state, "bob@example.com"), Ok(None));
     assert_eq!(personal(&market.state, market.bob), Ok(None));
     assert!(user(&market.state, market.bob).expect("a store in memory").expect("the account stays").erased);
+}
+
+#[test]
+fn operators_see_what_is_live_who_there_is_and_what_hangs() {
+    let mut market = Market::open();
+    let ids = |rows: Vec<(OrderId, Order)>| rows.into_iter().map(|(id, _)| id).collect::<Vec<_>>();
+    let state = &market.state;
+    let live = ids(all(1, |after, limit| locks_live(state, after, limit)));
+    assert_eq!(live[0], market.live, "what runs out first comes first");
+    assert_eq!(live.len() as u64, state.meta().orders_live);
+    let complete = |order: &Order| order.status == OrderStatus::Complete;
+    assert_eq!(ids(all(1, |after, limit| orders(state, complete, after, limit))), [market.paid]);
+    let found = ids(all(2, |after, limit| orders(state, |_| true, after, limit)));
+    assert!(found.len() as u64 == state.meta().orders && found.is_sorted_by(|one, next| one > next), "newest first");
+
+    let named = |prefix: &str| all(1, |after, limit| users_by_email(state, prefix, after, limit));
+    let emails: Vec<_> = named("").into_iter().map(|(.., personal)| personal.email).collect();
+    assert_eq!(emails, ["alice@example.com", "bob@example.com", "carol@example.com"]);
+    assert_eq!(named("BO").into_iter().map(|(id, ..)| id).collect::<Vec<_>>(), [market.bob]);
+    assert!(named("bob@example.com.").is_empty());
+    let sold = all(1, |after, limit| sales_of_seller(state, market.alice, after, limit));
+    assert_eq!(sold.into_iter().map(|(id, _)| id).collect::<Vec<_>>(), [market.sold]);
+
+    assert_eq!(all(1, |after, limit| payments(state, after, limit)).len(), 2);
+    let stuck = |market: &Market| {
+        let rows = all(1, |after, limit| payments_stuck(&market.state, 60_000, after, limit));
+        rows.into_iter().map(|(id, _)| id).collect::<Vec<_>>()
+    };
+    assert!(stuck(&market).is_empty());
+    market.ask_at(61_000, &Actor::System, None, Command::Tick);
+    assert_eq!(stuck(&market), [market.asked]);
+}
+
+#[test]
+fn what_operators_did_is_listed_newest_first_and_chained() {
+    let mut market = Market::open();
+    let (bob, live) = (market.bob, market.live);
+    market.ask(&Actor::System, Command::ReleaseLock { order: live });
+    market.ask(&Actor::System, Command::BanUser { user: bob });
+    market.ask(&Actor::System, Command::BanUser { user: bob });
+    let rows = all(1, |after, limit| audit(&market.state, after, limit));
+    let told: Vec<_> = rows.iter().map(|(seq, row)| (*seq, row.action, row.subject.clone())).collect();
+    let (ban, release) = (AuditSubject::User(bob), AuditSubject::Order(live));
+    assert_eq!(told, [(2, AuditAction::BanUser, ban), (1, AuditAction::ReleaseLock, release)]);
+    assert_eq!(rows[0].1.previous_hash, rows[1].1.hash);
+    assert_eq!(market.state.meta().audit_hash, rows[0].1.hash);
+}
+
+#[test]
+fn a_line_has_positions() {
+    let mut market = Market::open();
+    let (dora, erik, ticket) = (market.sign_up("dora"), market.sign_up("erik"), market.locked);
+    for waiting in [&dora, &erik] {
+        market.ask(waiting, Command::JoinLine { ticket });
+    }
+    let [dora, erik] = [dora, erik].map(|actor| actor.user().expect("a user"));
+    let ahead = |market: &Market, user| {
+        let position = line_position(&market.state, user, ticket).expect("a store in memory");
+        position.map(|position| (position.ahead, position.offered_until_ms))
+    };
+    assert_eq!((ahead(&market, dora), ahead(&market, erik)), (Some((0, None)), Some((1, None))));
+    assert_eq!(ahead(&market, market.bob), None);
+    let live = market.live;
+    market.ask(&Actor::System, Command::ReleaseLock { order: live });
+    let until_ms = market.state.meta().now_ms + market.state.meta().policy.offer_ttl_ms;
+    assert_eq!((ahead(&market, dora), ahead(&market, erik)), (Some((0, Some(until_ms))), Some((1, None))));
+    assert!(!available(&market.state, &TicketFilter::default(), 9).contains(&ticket), "an offered ticket is held");
+    let places = places_of_user(&market.state, erik).expect("a store in memory");
+    assert_eq!(places.len(), 1);
+    assert_eq!(place(&market.state, places[0].0), Ok(Some(places[0].1.clone())));
+}
+
+#[test]
+fn what_is_listed_of_a_user_is_his() {
+    let mut market = Market::open();
+    let (bob, buyer, free) = (market.bob, market.buyer.clone(), market.free);
+    market.ask(&buyer, Command::WatchTicket { ticket: free });
+    let watched = all(1, |after, limit| watches_of_user(&market.state, bob, after, limit));
+    assert_eq!(watched.into_iter().map(|(id, _)| id).collect::<Vec<_>>(), [free]);
+    assert_eq!(all(1, |after, limit| watchers(&market.state, free, after, limit)), [bob]);
+    assert_eq!(is_watching(&market.state, bob, market.locked), Ok(false));
+    let sessions = sessions_of_user(&market.state, bob).expect("a store in memory");
+    assert_eq!(sessions.iter().map(|(_, session)| session.agent.as_str()).collect::<Vec<_>>(), ["a browser"]);
+    let Reply::Request { request: id, expires_ms, .. } =
+        market.ask(&Actor::Anonymous, Command::RequestReset { user: bob })
+    else {
+        unreachable!("a request is answered with it")
+    };
+    assert!(request(&market.state, bob, id).is_ok_and(|request| request.is_some()));
+    market.ask_at(expires_ms, &Actor::System, None, Command::SetPolicy(Default::default()));
+    assert_eq!(request(&market.state, bob, id), Ok(None));
 }
 
 #[test]

@@ -3,7 +3,9 @@
 use std::fmt::Write as _;
 
 use holdfast_ledger::codec;
-use holdfast_ledger::entities::{Change, Holding, Order, OrderStatus, Payment, Place, PlaceStatus, Ticket, User};
+use holdfast_ledger::entities::{
+    AuditActor, AuditRow, AuditSubject, Change, Holding, Order, OrderStatus, Payment, Place, PlaceStatus, Ticket, User,
+};
 use holdfast_ledger::event::{Event, EventBody};
 use holdfast_ledger::id::{Id, OrderId, TicketId};
 use holdfast_ledger::money::Currency;
@@ -302,6 +304,29 @@ impl Names {
     /// The payments for which the payments service has something to do.
     pub fn open_payments(&self, store: &impl Read) -> Fallible<String> {
         self.keys(store, Table::PaymentsOpen)
+    }
+
+    /// What operators did: one line a row.
+    pub fn audit(&self, store: &impl Read) -> Fallible<String> {
+        let mut told = String::new();
+        for (key, row) in store.range(Table::Audit, &[], None, store::Order::Ascending, usize::MAX)? {
+            let row: AuditRow = codec::decode(&row)?;
+            let actor = match row.actor {
+                AuditActor::Cluster => "the cluster".into(),
+                AuditActor::User(user) => self.of(user.0),
+                AuditActor::Service(service) => words(service),
+            };
+            let subject = match &row.subject {
+                AuditSubject::Cluster => "the cluster".into(),
+                AuditSubject::User(user) => self.of(user.0),
+                AuditSubject::Order(order) => self.of(order.0),
+                AuditSubject::Webhook(webhook) => self.of(webhook.0),
+                AuditSubject::Key(key_id) => key_id.clone(),
+            };
+            let seq = u64::from_be_bytes(key[..].try_into()?);
+            writeln!(told, "{seq} {} {actor}: {} {subject}", time(row.time_ms), row.action.name())?;
+        }
+        Ok(told)
     }
 
     fn keys(&self, store: &impl Read, table: Table) -> Fallible<String> {

@@ -19,7 +19,7 @@
 //! has. [`command`] is the manual of the commands.
 //!
 //! Time: `at "12:00:00"` sets the leader's clock, forwards or back, `advance 15m` moves it; each entry is stamped with it.
-//! `show`, `id`, `history`, `available`, `open_payments`, `outbox`, `now` and `hash` (of the state) look at what is there; `restart`
+//! `show`, `id`, `history`, `available`, `open_payments`, `outbox`, `audit`, `now` and `hash` (of the state) look at what is there; `restart`
 //! opens the ledger again on its store. Commands between `begin` and `commit` travel in one entry.
 //!
 //! The runner checks the invariants after every entry and at the end. It is generic over the store, so the stories of this
@@ -240,6 +240,7 @@ impl<S: Write> goldenscript::Runner for Story<S> {
             }
             "available" => self.names.available(self.state().store())?,
             "open_payments" => self.names.open_payments(self.state().store())?,
+            "audit" => self.names.audit(self.state().store())?,
             "now" => describe::time(self.state().meta().now_ms),
             _ => {
                 let who = context.prefix.clone();
