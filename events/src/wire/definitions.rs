@@ -54,6 +54,22 @@ pub fn files() -> Vec<(String, String)> {
     files
 }
 
+/// The table of all types for a document: name, what it tells, and the fields of its body.
+pub fn table() -> String {
+    let mut table = String::from("| type | tells | fields |\n|---|---|---|\n");
+    for event_type in ALL {
+        let schema = schema(*event_type);
+        let required: Vec<&str> =
+            schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let optional = schema["properties"].as_object().into_iter().flat_map(|properties| properties.keys());
+        let optional = optional.filter(|name| !required.contains(&name.as_str())).map(|name| format!("{name}?"));
+        let fields: Vec<String> = required.iter().map(|name| name.to_string()).chain(optional).collect();
+        let row = format!("| `{}` | {} | {} |\n", event_type.name(), description(*event_type), fields.join(", "));
+        table.push_str(&row);
+    }
+    table
+}
+
 /// What an event of the type tells, in one sentence.
 pub(super) fn description(event_type: EventType) -> &'static str {
     match event_type {

@@ -282,6 +282,22 @@ fn the_schemas_are_what_the_types_say() {
     assert_eq!(kept, made, "no file of a type that is gone");
 }
 
+/// The table of types in `docs/EVENTS.md` is what the types say. `UPDATE_GOLDENFILES=1` writes it anew.
+#[test]
+fn the_document_lists_the_types_as_they_are() {
+    let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/EVENTS.md"));
+    let document = std::fs::read_to_string(path).expect("docs/EVENTS.md");
+    let (begin, end) = ("<!-- types: made by a test -->\n", "<!-- end of types -->");
+    let (before, rest) = document.split_once(begin).expect("where the table begins");
+    let (kept, after) = rest.split_once(end).expect("where the table ends");
+    let table = definitions::table();
+    if std::env::var_os("UPDATE_GOLDENFILES").is_some() {
+        std::fs::write(path, format!("{before}{begin}{table}{end}{after}")).expect("a file");
+    } else {
+        assert!(kept == table, "docs/EVENTS.md: run this test with UPDATE_GOLDENFILES=1 and look at the table");
+    }
+}
+
 /// Every message fits its schema, and the schema refuses one that lacks a field or has one of another kind.
 #[test]
 fn messages_fit_their_schemas() {
