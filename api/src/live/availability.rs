@@ -130,7 +130,6 @@ fn view(event: &Event) -> Option<AvailabilityView<'_>> {
     let status = match holding {
         Holding::Free if *withdrawn => "withdrawn",
         Holding::Free => "available",
-        Holding::Offered { .. } => "offered",
         Holding::Locked { .. } => "locked",
         Holding::Sold { .. } => "sold",
         Holding::Offered { .. } => "offered",

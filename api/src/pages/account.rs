@@ -1,11 +1,11 @@
-//! The visitor's own account: address, password, sessions, places in line, and the end of it.
+//! The visitor's own account: address, password, sessions, places in line, and the end of it; and how the first operator comes to be one.
 
 use askama::Template;
 use axum::extract::Path;
 use axum::response::Response;
 use http::Uri;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::api::encoded;
 use super::auth::with_our_password_words;
@@ -21,14 +21,7 @@ use super::when::Moment;
 struct Me {
     email: String,
     verified: bool,
-    roles: Vec<String>,
     created_at: Moment,
-}
-
-impl Me {
-    fn is_operator(&self) -> bool {
-        self.roles.iter().any(|role| role.starts_with("operator"))
-    }
 }
 
 #[derive(Deserialize)]
@@ -69,7 +62,6 @@ pub async fn show(visit: Visit, uri: Uri) -> Result<Response, Problem> {
         Some("done=password") => "Your password is changed. Other devices are signed out.",
         Some("done=verification") => "A link is on its way to your address.",
         Some("done=session") => "That device is signed out.",
-        Some("done=operator") => "This account now runs the service.",
         _ => "",
     };
     ok(&found(&visit, notice, "", Sheet::default()).await?)
@@ -151,9 +143,29 @@ pub async fn erase(visit: Visit, form: Form) -> Result<Response, Problem> {
     settled(&visit, &form, "erase", done.map(|_| "/auth/signin?done=erased")).await
 }
 
-/// `POST /account/operator`: the first operator's token.
-pub async fn claim(visit: Visit, form: Form) -> Result<Response, Problem> {
-    visit.signed_in()?;
-    let done = visit.api.post("/api/users/claim-operator", json!({ "token": form.get("token") })).json::<Value>().await;
-    settled(&visit, &form, "operator", done.map(|_| "/account?done=operator")).await
+#[derive(Template)]
+#[template(path = "claim.html")]
+struct ClaimPage {
+    chrome: Chrome,
+    email: String,
+    sheet: Sheet,
+}
+
+/// `GET /operator/claim`: where the token of the first operator is used.
+pub async fn claim(visit: Visit) -> Result<Response, Problem> {
+    let email = visit.signed_in()?.email.clone();
+    ok(&ClaimPage { chrome: Chrome::new(&visit, "operator"), email, sheet: Sheet::default() })
+}
+
+/// `POST /operator/claim`
+pub async fn claimed(visit: Visit, form: Form) -> Result<Response, Problem> {
+    let email = visit.signed_in()?.email.clone();
+    match visit.api.post("/api/users/claim-operator", json!({ "token": form.get("token") })).send().await {
+        Ok(_) => Ok(go("/operator?done=claimed")),
+        Err(problem) if problem.is_mendable() => {
+            let (chrome, sheet) = (Chrome::new(&visit, "operator"), form.refused(&problem));
+            page(problem.status, &ClaimPage { chrome, email, sheet })
+        }
+        Err(problem) => Err(problem),
+    }
 }

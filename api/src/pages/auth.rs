@@ -163,13 +163,13 @@ struct ResetPage {
     token: String,
 }
 
-/// `GET /account/reset?token=`: where the mailed link leads.
+/// `GET /auth/reset?token=`: where the mailed link leads.
 pub async fn reset(visit: Visit, uri: Uri) -> Result<Response, Problem> {
     let token = Link::of(&uri).token;
     ok(&ResetPage { chrome: Chrome::new(&visit, "signin"), sheet: Sheet::default(), token })
 }
 
-/// `POST /account/reset`
+/// `POST /auth/reset`
 pub async fn reset_done(visit: Visit, form: Form) -> Result<Response, Problem> {
     let body = json!({ "token": form.get("token"), "password": form.raw("password") });
     match visit.api.post("/api/users/reset/confirm", body).send().await {
@@ -192,14 +192,14 @@ struct ConfirmAddressPage {
     done: bool,
 }
 
-/// `GET /account/verify?token=`: asks for one click, as mail scanners follow every link.
+/// `GET /auth/verify?token=`: asks for one click, as mail scanners follow every link.
 pub async fn confirm_address(visit: Visit, uri: Uri) -> Result<Response, Problem> {
     let token = Link::of(&uri).token;
     let chrome = Chrome::new(&visit, "account");
     ok(&ConfirmAddressPage { chrome, sheet: Sheet::default(), token, done: false })
 }
 
-/// `POST /account/verify`
+/// `POST /auth/verify`
 pub async fn address_confirmed(visit: Visit, form: Form) -> Result<Response, Problem> {
     let chrome = Chrome::new(&visit, "account");
     let token = form.get("token").to_string();

@@ -121,15 +121,15 @@ fn accounts() -> Router<Pages> {
         .route("/auth/signout", get(auth::sign_out).post(auth::signed_out))
         .route("/auth/forgot", get(auth::forgot).post(auth::forgotten))
         .route("/account", get(account::show))
-        .route("/account/reset", get(auth::reset).post(auth::reset_done))
-        .route("/account/verify", get(auth::confirm_address).post(auth::address_confirmed))
+        .route("/auth/reset", get(auth::reset).post(auth::reset_done))
+        .route("/auth/verify", get(auth::confirm_address).post(auth::address_confirmed))
         .route("/account/email", post(account::email))
         .route("/account/password", post(account::password))
         .route("/account/verification", post(account::verification))
         .route("/account/sessions/revoke", post(account::revoke_all))
         .route("/account/sessions/{id}/revoke", post(account::revoke))
         .route("/account/erase", post(account::erase))
-        .route("/account/operator", post(account::claim))
+        .route("/operator/claim", get(account::claim).post(account::claimed))
 }
 
 /// No such page.

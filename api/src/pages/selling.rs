@@ -101,7 +101,8 @@ impl TicketFormPage {
     fn new(visit: &Visit, sheet: Sheet, ticket: Option<Ticket>) -> TicketFormPage {
         let alerts = sheet.errors_beside(&FIELDS).into_iter().map(str::to_string).collect();
         let version = ticket.as_ref().map(|ticket| ticket.version.to_string()).unwrap_or_default();
-        TicketFormPage { chrome: Chrome::new(visit, "sell"), sheet, key: fresh_key(), ticket, version, alerts }
+        let chrome = Chrome::new(visit, if ticket.is_some() { "sell" } else { "new" });
+        TicketFormPage { chrome, sheet, key: fresh_key(), ticket, version, alerts }
     }
 }
 

@@ -84,10 +84,7 @@ impl Visit {
         let identity = parts.extensions.get::<Identity>().cloned().unwrap_or(Identity::Anonymous);
         let viewer = match identity {
             Identity::Anonymous => None,
-            _ => match api.get("/api/users/me").json().await {
-                Ok(viewer) => Some(viewer),
-                Err(_) => api.get("/api/users/currentuser").json::<Current>().await.ok().and_then(|c| c.current_user),
-            },
+            _ => api.get("/api/users/currentuser").json::<Current>().await.ok().and_then(|found| found.current_user),
         };
         let form = csrf::issue(&pages.app, &identity, &parts.headers);
         if let Some(cookie) = form.set_cookie {
@@ -122,7 +119,7 @@ fn path_of(uri: &Uri) -> String {
 /// The page that a form of this path stands on: `/tickets/7/buy` is on `/tickets/7`.
 fn form_page(path: &str) -> &str {
     let path = path.split('?').next().unwrap_or(path);
-    let stands_alone = ["/tickets/new", "/sell/import"].contains(&path) || path.ends_with("/edit");
+    let stands_alone = ["/tickets/new", "/sell/import", "/operator/claim"].contains(&path) || path.ends_with("/edit");
     match path.rsplit_once('/') {
         Some((page, _)) if !stands_alone && !page.is_empty() => page,
         _ => path,

@@ -65,6 +65,7 @@ impl Desk {
         }
         let asked = Asked::of(uri);
         let notice = match asked.done.as_str() {
+            "claimed" => "This account now runs the service.",
             "released" => "The lock is released.",
             "refund" => "The refund is under way.",
             "banned" => "The account is banned.",
