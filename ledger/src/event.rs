@@ -9,84 +9,55 @@ use crate::entities::{CancelReason, Fence, Holding, OrderStatus, PaymentStatus, 
 use crate::id::{Id, OrderId, PaymentId, PlaceId, RequestId, TicketId, UserId};
 use crate::money::Currency;
 
-/// The kinds of events. The first six are the original application's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum EventType {
-    TicketCreated,
-    TicketUpdated,
-    OrderCreated,
-    OrderCancelled,
-    ExpirationComplete,
-    PaymentCreated,
-    OrderUpdated,
-    OrderCompleted,
-    OrderReinstated,
-    PaymentRequested,
-    PaymentUpdated,
-    UserCreated,
-    UserUpdated,
-    UserBanned,
-    UserResetRequested,
-    UserVerificationRequested,
-    LineJoined,
-    LineOffered,
-    LineTaken,
-    LineLeft,
-    LinePassed,
+macro_rules! event_types {
+    ($($name:ident = $wire:literal),+ $(,)?) => {
+        /// The kinds of events. The first six are the original application's.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub enum EventType {
+            $($name),+
+        }
+
+        impl EventType {
+            /// Every kind.
+            pub const ALL: &'static [EventType] = &[$(EventType::$name),+];
+
+            /// The name on the wire.
+            pub fn name(&self) -> &'static str {
+                match self {
+                    $(EventType::$name => $wire),+
+                }
+            }
+
+            /// The kind of this name.
+            pub fn from_name(name: &str) -> Option<EventType> {
+                EventType::ALL.iter().copied().find(|kind| kind.name() == name)
+            }
+        }
+    };
 }
 
-impl EventType {
-    /// Every kind, in the order above.
-    pub const ALL: &'static [EventType] = &[
-        EventType::TicketCreated,
-        EventType::TicketUpdated,
-        EventType::OrderCreated,
-        EventType::OrderCancelled,
-        EventType::ExpirationComplete,
-        EventType::PaymentCreated,
-        EventType::OrderUpdated,
-        EventType::OrderCompleted,
-        EventType::OrderReinstated,
-        EventType::PaymentRequested,
-        EventType::PaymentUpdated,
-        EventType::UserCreated,
-        EventType::UserUpdated,
-        EventType::UserBanned,
-        EventType::UserResetRequested,
-        EventType::UserVerificationRequested,
-        EventType::LineJoined,
-        EventType::LineOffered,
-        EventType::LineTaken,
-        EventType::LineLeft,
-        EventType::LinePassed,
-    ];
-
-    /// The name on the wire.
-    pub fn name(&self) -> &'static str {
-        match self {
-            EventType::TicketCreated => "ticket:created",
-            EventType::TicketUpdated => "ticket:updated",
-            EventType::OrderCreated => "order:created",
-            EventType::OrderCancelled => "order:cancelled",
-            EventType::ExpirationComplete => "expiration:complete",
-            EventType::PaymentCreated => "payment:created",
-            EventType::OrderUpdated => "order:updated",
-            EventType::OrderCompleted => "order:completed",
-            EventType::OrderReinstated => "order:reinstated",
-            EventType::PaymentRequested => "payment:requested",
-            EventType::PaymentUpdated => "payment:updated",
-            EventType::UserCreated => "user:created",
-            EventType::UserUpdated => "user:updated",
-            EventType::UserBanned => "user:banned",
-            EventType::UserResetRequested => "user:reset_requested",
-            EventType::UserVerificationRequested => "user:verification_requested",
-            EventType::LineJoined => "line:joined",
-            EventType::LineOffered => "line:offered",
-            EventType::LineTaken => "line:taken",
-            EventType::LineLeft => "line:left",
-            EventType::LinePassed => "line:passed",
-        }
-    }
+event_types! {
+    TicketCreated = "ticket:created",
+    TicketUpdated = "ticket:updated",
+    OrderCreated = "order:created",
+    OrderCancelled = "order:cancelled",
+    ExpirationComplete = "expiration:complete",
+    PaymentCreated = "payment:created",
+    OrderUpdated = "order:updated",
+    OrderCompleted = "order:completed",
+    OrderReinstated = "order:reinstated",
+    PaymentRequested = "payment:requested",
+    PaymentUpdated = "payment:updated",
+    UserCreated = "user:created",
+    UserUpdated = "user:updated",
+    UserBanned = "user:banned",
+    UserResetRequested = "user:reset_requested",
+    UserVerificationRequested = "user:verification_requested",
+    LineJoined = "line:joined",
+    LineOffered = "line:offered",
+    LineTaken = "line:taken",
+    LineLeft = "line:left",
+    LinePassed = "line:passed",
 }
 
 /// One event, as the outbox keeps it.

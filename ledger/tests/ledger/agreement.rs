@@ -20,6 +20,7 @@ fn agree(state: &State<MemoryStore>, model: &Model) -> Result<(), TestCaseError>
             (user.banned, user.erased, user.epoch, session_count(user.sessions), session_count(user.locks_live)),
             (expected.banned, expected.erased, expected.epoch, expected.sessions.len(), model.locks_of(*id)),
         );
+        prop_assert_eq!(user.verified, expected.verified);
         prop_assert_eq!(
             (user.expiries_in_row, user.cooldown_until_ms),
             (expected.expiries_in_row, expected.cooldown_until_ms)

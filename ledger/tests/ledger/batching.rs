@@ -18,6 +18,7 @@ fn without_ids(settled: &Settled) -> String {
         Ok(Reply::Ticket { version, .. }) => format!("ticket v{version}"),
         Ok(Reply::Order { version, .. }) => format!("order v{version}"),
         Ok(Reply::Payment { .. }) => "payment".into(),
+        Ok(Reply::Request { expires_ms, .. }) => format!("a mail until {expires_ms}"),
         Ok(Reply::Place { version, .. }) => format!("place v{version}"),
         Ok(Reply::SignedIn { epoch, .. }) => format!("signed in, epoch {epoch}"),
         Ok(Reply::Tickets(tickets)) => format!("{} tickets", tickets.len()),

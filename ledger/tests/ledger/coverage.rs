@@ -68,6 +68,18 @@ const EXPECTED: &[&str] = &[
     "SignIn banned",
     "SignOut done",
     "SignUp email_in_use",
+    "RefreshSession done",
+    "RefreshSession unchanged",
+    "ChangeEmail done",
+    "ChangeEmail email_in_use",
+    "ChangePassword done",
+    "RequestReset done",
+    "RequestReset banned",
+    "RequestVerification done",
+    "ResetPassword done",
+    "ResetPassword request_not_found",
+    "VerifyEmail done",
+    "VerifyEmail request_not_found",
     "EditTicket done",
     "EditTicket not_owner",
     "EditTicket ticket_not_editable",
@@ -155,6 +167,8 @@ const EXPECTED: &[&str] = &[
     "user:banned",
     "user:created",
     "user:updated",
+    "user:reset_requested",
+    "user:verification_requested",
 ];
 
 #[test]

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use holdfast_ledger::command::{Actor, Batch, Command, IdempotencyKey, NewTicket, Seen, Service, Submitted, Wanted};
 use holdfast_ledger::entities::{Fence, Policy, SignedIn, TicketDetails};
-use holdfast_ledger::id::{Id, OrderId, PaymentId, PlaceId, TicketId, UserId};
+use holdfast_ledger::id::{Id, OrderId, PaymentId, PlaceId, RequestId, TicketId, UserId};
 use holdfast_ledger::money::{Currency, Decimal};
 use holdfast_ledger::outcome::{Applied, Reply};
 use proptest::collection::vec;
@@ -46,6 +46,19 @@ pub enum Ask {
     },
     Erase {
         user: u8,
+    },
+    Account {
+        user: u8,
+        does: Does,
+    },
+    /// Somebody has lost the user's password.
+    Forgot {
+        user: u8,
+    },
+    /// A mail has arrived; `reset`: he sets his password anew.
+    Mail {
+        request: u8,
+        reset: bool,
     },
     Sell {
         user: u8,
@@ -134,6 +147,15 @@ pub enum See {
     Version(u8),
 }
 
+/// What a user does with his own account.
+#[derive(Debug, Clone, Copy)]
+pub enum Does {
+    Refresh,
+    Email(u8),
+    Password,
+    Verify,
+}
+
 /// What the bank says of a payment.
 #[derive(Debug, Clone, Copy)]
 pub enum Says {
@@ -193,7 +215,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 fn ask() -> impl Strategy<Value = Ask> {
-    prop_oneof![10 => asks_of_users(), 25 => asks_of_sellers(), 100 => asks_of_buyers(), 60 => asks_of_payments()]
+    prop_oneof![14 => asks_of_users(), 25 => asks_of_sellers(), 100 => asks_of_buyers(), 60 => asks_of_payments()]
 }
 
 fn user() -> impl Strategy<Value = u8> {
@@ -224,6 +246,12 @@ fn version() -> impl Strategy<Value = Option<u8>> {
 
 fn asks_of_users() -> impl Strategy<Value = Ask> {
     let rarely = || prop::bool::weighted(0.2);
+    let does = prop_oneof![
+        1 => Just(Does::Refresh),
+        2 => (0u8..4).prop_map(Does::Email),
+        1 => Just(Does::Password),
+        3 => Just(Does::Verify),
+    ];
     prop_oneof![
         1 => (0u8..4).prop_map(|address| Ask::SignUp { address }),
         8 => (user(), rarely()).prop_map(|(user, stale)| Ask::SignIn { user, stale }),
@@ -231,6 +259,9 @@ fn asks_of_users() -> impl Strategy<Value = Ask> {
         3 => user().prop_map(|user| Ask::Ban { user }),
         5 => user().prop_map(|user| Ask::Unban { user }),
         1 => user().prop_map(|user| Ask::Erase { user }),
+        5 => (user(), does).prop_map(|(user, does)| Ask::Account { user, does }),
+        3 => user().prop_map(|user| Ask::Forgot { user }),
+        4 => (0u8..3, any::<bool>()).prop_map(|(request, reset)| Ask::Mail { request, reset }),
     ]
 }
 
@@ -307,6 +338,7 @@ pub struct Walker {
     locked: Vec<TicketId>,
     places: Vec<(PlaceId, (TicketId, UserId))>,
     keyed: Option<Submitted>,
+    requests: Vec<(RequestId, UserId)>,
 }
 
 impl Walker {
@@ -348,7 +380,11 @@ impl Walker {
                         None => self.users.push(signed_in),
                     }
                 }
-                (Ok(Reply::Done), Command::BanUser { user } | Command::EraseUser { user }) => {
+                (Ok(Reply::Request { user, request, .. }), _) => remember(&mut self.requests, *request, *user),
+                (
+                    Ok(Reply::Done),
+                    Command::BanUser { user } | Command::EraseUser { user } | Command::ResetPassword { user, .. },
+                ) => {
                     *self.epochs.entry(*user).or_default() += 1;
                 }
                 (Ok(Reply::Ticket { ticket, .. }), _) => remember(&mut self.tickets, *ticket, user.expect("a seller")),
@@ -396,6 +432,9 @@ impl Walker {
         };
         match ask {
             Ask::SignUp { .. } | Ask::SignIn { .. } | Ask::SignOut { .. } => self.of_user(ask),
+            Ask::Account { user, does } => plain(Actor::User(self.user(*user)), account(*does)),
+            Ask::Forgot { user } => plain(Actor::Anonymous, Command::RequestReset { user: self.user(*user).user }),
+            Ask::Mail { request, reset } => plain(Actor::Anonymous, self.mail(*request, *reset)),
             Ask::Ban { user } => system(Command::BanUser { user: self.user(*user).user }),
             Ask::Unban { user } => system(Command::UnbanUser { user: self.user(*user).user }),
             Ask::Erase { user } => system(Command::EraseUser { user: self.user(*user).user }),
@@ -433,10 +472,7 @@ impl Walker {
 
     fn of_user(&self, ask: &Ask) -> Submitted {
         let (actor, command) = match ask {
-            Ask::SignUp { address } => {
-                let email = format!("{}@Example.com", ["A", "b", "e", "f"][usize::from(*address)]);
-                (Actor::Anonymous, sign_up(email))
-            }
+            Ask::SignUp { address } => (Actor::Anonymous, sign_up(email(*address))),
             Ask::SignIn { user, stale } => {
                 let user = self.user(*user).user;
                 let epoch = self.epochs[&user];
@@ -509,6 +545,14 @@ impl Walker {
         Submitted { actor, idempotency: None, command }
     }
 
+    fn mail(&self, request: u8, reset: bool) -> Command {
+        let (request, user) = back(&self.requests, request).unwrap_or((RequestId(nothing()), self.users[0].user));
+        match reset {
+            true => Command::ResetPassword { user, request, password_hash: "$argon2id$y".into() },
+            false => Command::VerifyEmail { user, request },
+        }
+    }
+
     fn bank(&self, number: u8, says: Says) -> Command {
         let (payment, order) = back(&self.payments, number).unwrap_or((PaymentId(nothing()), OrderId(nothing())));
         match says {
@@ -525,6 +569,19 @@ impl Walker {
             Says::Refunded => Command::RecordRefunded { payment },
         }
     }
+}
+
+fn account(does: Does) -> Command {
+    match does {
+        Does::Refresh => Command::RefreshSession,
+        Does::Email(address) => Command::ChangeEmail { email: email(address) },
+        Does::Password => Command::ChangePassword { password_hash: "$argon2id$z".into() },
+        Does::Verify => Command::RequestVerification,
+    }
+}
+
+fn email(address: u8) -> String {
+    format!("{}@Example.com", ["A", "b", "e", "f"][usize::from(address)])
 }
 
 fn sign_up(email: String) -> Command {

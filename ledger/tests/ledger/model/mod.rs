@@ -4,8 +4,9 @@
 //! What differs on purpose: it ends all locks that are due before each entry, where the ledger ends those that a command
 //! can see and sweeps the rest afterwards. That the two agree is the claim that a sweep never changes what is decided.
 //!
-//! What it leaves out: what a walk never asks (bulk creation, details, node keys, the outbox).
+//! What it leaves out: what a walk never asks (bulk creation, details, keys, webhooks, the first operator, the outbox).
 
+mod accounts;
 mod line;
 mod orders;
 mod payments;
@@ -16,14 +17,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_ledger::command::{Actor, Batch, Command, Service, Submitted};
 use holdfast_ledger::entities::{
-    CancelReason, Holding, OrderStatus, PaymentStatus, PaymentStep, PlaceStatus, Policy, Roles,
+    CancelReason, Holding, OrderStatus, PaymentStatus, PaymentStep, PlaceStatus, Policy, Purpose, Roles,
 };
-use holdfast_ledger::id::{OrderId, PaymentId, PlaceId, SessionId, TicketId, UserId};
+use holdfast_ledger::id::{OrderId, PaymentId, PlaceId, RequestId, SessionId, TicketId, UserId};
 use holdfast_ledger::money::{Currency, Decimal};
 use holdfast_ledger::outcome::{Field, Outcome, Refusal, Reply, Settled};
 
 pub struct Account {
+    /// As he wrote it.
     pub email: Option<String>,
+    pub verified: bool,
+    /// Mails that were asked for, with the time when each counts no longer.
+    pub requests: Vec<(RequestId, Purpose, u64)>,
     pub roles: Roles,
     pub banned: bool,
     pub erased: bool,
@@ -135,6 +140,7 @@ impl Model {
             settled,
             Err(Refusal::Forbidden
                 | Refusal::CoolingDown { .. }
+                | Refusal::TooMany { .. }
                 | Refusal::TooManyLocks { .. }
                 | Refusal::TooManyTickets { .. })
         );
@@ -154,6 +160,13 @@ impl Model {
             Command::SignUp { email, .. } => self.sign_up(email),
             Command::SignIn { user, epoch, .. } => self.sign_in(*user, *epoch),
             Command::SignOut { session } => self.sign_out(actor, *session),
+            Command::RefreshSession => self.refresh(actor),
+            Command::ChangeEmail { email } => self.change_email(user(actor)?, email),
+            Command::ChangePassword { .. } => self.change_password(actor),
+            Command::RequestReset { user } => self.request_reset(*user),
+            Command::RequestVerification => self.request_verification(user(actor)?),
+            Command::ResetPassword { user, request, .. } => self.reset_password(*user, *request),
+            Command::VerifyEmail { user, request } => self.verify_email(*user, *request),
             Command::BanUser { user } => self.ban(*user),
             Command::UnbanUser { user } => self.unban(*user),
             Command::EraseUser { user } => self.erase(*user),

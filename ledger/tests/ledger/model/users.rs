@@ -22,14 +22,15 @@ impl Model {
     }
 
     pub(super) fn sign_up(&mut self, email: &str) -> Settled {
-        let email = email.to_lowercase();
-        if self.users.values().any(|account| account.email.as_ref() == Some(&email)) {
+        if self.is_taken(email) {
             return Err(Refusal::EmailInUse);
         }
         let Some(Reply::SignedIn { user, .. }) = self.said else { return Ok(Reply::Done) };
         assert!(!self.users.contains_key(&user), "a new account has a new id");
         let account = Account {
-            email: Some(email),
+            email: Some(email.into()),
+            verified: false,
+            requests: Vec::new(),
             roles: Roles::default(),
             banned: false,
             erased: false,
@@ -106,6 +107,8 @@ impl Model {
         }
         account.erased = true;
         account.email = None;
+        account.verified = false;
+        account.requests.clear();
         self.shut_out(user, CancelReason::Buyer, LeftReason::Erased);
         self.watches.retain(|(watcher, _)| *watcher != user);
         Ok(Reply::Done)

@@ -165,12 +165,15 @@ fn service<S: Write>(line: &goldenscript::Command, arguments: &mut Arguments, st
         "webhook" => {
             let id = arguments.take_key("id").map(|name| story.names.id(name)).transpose()?;
             let types = arguments.take_key("types").map_or(Vec::new(), |types| types.split(',').collect());
-            let known = |name: &str| EventType::ALL.iter().copied().find(|known| known.name() == name);
             Command::PutWebhook {
                 webhook: id.map(WebhookId),
                 url: arguments.next_pos().ok_or("where?")?.into(),
                 secret: arguments.take_key("secret").map(String::from),
-                event_types: types.into_iter().map(known).collect::<Option<_>>().ok_or("no such event")?,
+                event_types: types
+                    .into_iter()
+                    .map(EventType::from_name)
+                    .collect::<Option<_>>()
+                    .ok_or("no such event")?,
             }
         }
         _ => Command::RemoveWebhook { webhook: WebhookId(subject(arguments, story)?) },
