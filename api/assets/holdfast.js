@@ -72,8 +72,8 @@ async function refresh() {
     if (focused) document.getElementById(focused)?.focus();
     dress(part);
     startCountdowns(document);
-    const told = part.querySelector("[role=status], #state, h2");
-    if (told) say(told.textContent.trim());
+    const told = part.querySelectorAll("[role=status], #price, #state, section.box h2");
+    say([...told].map((element) => element.textContent.trim()).join(". "));
   } catch {
     setTimeout(refresh, 3000);
   } finally {
