@@ -21,7 +21,6 @@ use crate::limits::{Limiter, RateLimits};
 use crate::live::Slots;
 use crate::operator::Checks;
 use crate::password::{PasswordCost, Passwords};
-use crate::provider::PaymentProvider;
 use crate::signing_key::SigningKey;
 use crate::token::Tokens;
 
@@ -77,7 +76,6 @@ pub struct Shared {
     pub tokens: Tokens,
     pub passwords: Passwords,
     pub limiter: Limiter,
-    pub provider: Arc<dyn PaymentProvider>,
     pub ledger_clock: LedgerClock,
     pub streams: Slots,
     pub checks: Checks,
@@ -130,13 +128,12 @@ impl From<Refused> for Fault {
 impl App {
     /// `signing_key`'s public half must be registered in the ledger ([`SigningKey::register`]) before tokens of it are
     /// accepted.
-    pub fn new(node: Node, signing_key: SigningKey, provider: Arc<dyn PaymentProvider>, settings: Settings) -> App {
+    pub fn new(node: Node, signing_key: SigningKey, settings: Settings) -> App {
         App(Arc::new(Shared {
             node,
             tokens: Tokens::new(signing_key, &settings.issuer),
             passwords: Passwords::new(settings.password_cost),
             limiter: Limiter::new(settings.rate_limits.clone()),
-            provider,
             ledger_clock: LedgerClock::new(),
             streams: Slots::default(),
             checks: Checks::default(),

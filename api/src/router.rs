@@ -14,7 +14,8 @@ use utoipa_axum::routes;
 use crate::app::App;
 use crate::error::Fault;
 use crate::{
-    cluster, health, live, middleware, openapi, operator, orders, pages, payments, signed_ticket, tickets, users, watch,
+    cluster, health, live, middleware, openapi, operator, orders, pages, payments, services, signed_ticket, tickets,
+    users, watch,
 };
 
 /// All routes, each with its description.
@@ -28,6 +29,7 @@ pub fn routes() -> OpenApiRouter<App> {
         .merge(watch::routes())
         .merge(operator::routes())
         .merge(payments::routes())
+        .merge(services::routes())
         .routes(routes!(cluster::status))
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
@@ -60,6 +62,19 @@ impl FromRequestParts<App> for PathText {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<PathText, Infallible> {
         let path = Path::<String>::from_request_parts(parts, app).await;
         Ok(PathText(path.map(|Path(text)| text).unwrap_or_default()))
+    }
+}
+
+/// The two variable parts of a path.
+pub struct PathTexts(pub String, pub String);
+
+impl FromRequestParts<App> for PathTexts {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<PathTexts, Infallible> {
+        let path = Path::<(String, String)>::from_request_parts(parts, app).await;
+        let (first, second) = path.map(|Path(texts)| texts).unwrap_or_default();
+        Ok(PathTexts(first, second))
     }
 }
 

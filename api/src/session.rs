@@ -7,7 +7,7 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::extract::FromRequestParts;
-use holdfast_ledger::command::Actor;
+use holdfast_ledger::command::{Actor, Service};
 use holdfast_ledger::entities::SignedIn;
 use holdfast_ledger::query;
 use holdfast_ledger::store::StoreError;
@@ -19,6 +19,7 @@ use tokio::time::timeout;
 
 use crate::app::{App, Ledger};
 use crate::error::Fault;
+use crate::services;
 use crate::token::{Purpose, Verified};
 
 /// The cookie's name over plain HTTP, and over HTTPS, where browsers bind the prefix to this host.
@@ -49,6 +50,8 @@ pub enum Identity {
     /// Nobody: no token, or none that counts.
     Anonymous,
     SignedIn(Caller),
+    /// A program with a key of its own.
+    Service(Service),
     /// A token whose session could not be looked up.
     Unknown(Fault),
 }
@@ -73,6 +76,12 @@ enum Standing {
 /// Finds the caller of a request with these headers.
 pub async fn identify(app: &App, headers: &HeaderMap) -> Identity {
     let Some((token, by_cookie)) = token_of(headers) else { return Identity::Anonymous };
+    if !by_cookie && app.tokens.remembered(token).is_none() && services::is_service_token(token) {
+        return match services::verify(app, token).await {
+            Ok(service) => service.map_or(Identity::Anonymous, Identity::Service),
+            Err(fault) => Identity::Unknown(fault),
+        };
+    }
     match look_up(app, token).await {
         Ok(Some(verified)) => {
             Identity::SignedIn(Caller { signed_in: verified.signed_in, issued_s: verified.issued_s, by_cookie })
@@ -242,7 +251,7 @@ impl FromRequestParts<App> for Caller {
         match parts.extensions.get() {
             Some(Identity::SignedIn(caller)) => Ok(*caller),
             Some(Identity::Unknown(fault)) => Err(fault.clone()),
-            Some(Identity::Anonymous) | None => Err(Fault::not_signed_in()),
+            Some(Identity::Anonymous | Identity::Service(_)) | None => Err(Fault::not_signed_in()),
         }
     }
 }

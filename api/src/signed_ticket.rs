@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 
-use axum::extract::{FromRequestParts, Path, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use holdfast_ledger::entities::{Order, OrderStatus, PaymentStatus, PaymentStep, Ticket};
 use holdfast_ledger::event::EventType;
@@ -19,13 +19,11 @@ use holdfast_ledger::money::Currency;
 use holdfast_ledger::query;
 use holdfast_ledger::store::StoreError;
 use holdfast_raft::node::Consistency;
-use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use qrcode::render::svg::Color;
 use qrcode::{EcLevel, QrCode};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use std::convert::Infallible;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -37,7 +35,7 @@ use crate::fields::{self, Raw, path_id, price_json};
 use crate::headers::{freshness, json};
 use crate::openapi::{Amount, CurrencyCode, EntityId, Problem, Time};
 use crate::orders::owned;
-use crate::router::{PathText, QueryOf, ReadQuery};
+use crate::router::{PathText, PathTexts, QueryOf, ReadQuery};
 use crate::session::{self, Caller};
 use crate::time::{Rfc3339, rfc3339};
 use crate::token::Purpose;
@@ -211,19 +209,6 @@ fn found(state: &Ledger, id: OrderId) -> Result<Option<Found>, StoreError> {
     let (completed_index, completed_ms) =
         completed.map_or((order.fence.index, order.created_ms), |(_, change)| (change.index, change.time_ms));
     Ok(Some(Found { bought: Bought { order, tickets, completed_index, completed_ms }, is_refunded }))
-}
-
-/// The two variable parts of a path.
-struct PathTexts(String, String);
-
-impl FromRequestParts<App> for PathTexts {
-    type Rejection = Infallible;
-
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<PathTexts, Infallible> {
-        let path = Path::<(String, String)>::from_request_parts(parts, app).await;
-        let (first, second) = path.map(|Path(texts)| texts).unwrap_or_default();
-        Ok(PathTexts(first, second))
-    }
 }
 
 /// `GET /api/orders/:orderId/tickets/:file`: one signed ticket of the caller's own order, as `{ticket}.svg`, a QR code of

@@ -10,10 +10,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use holdfast_services::payments::sandbox_server::ChargeView;
 use serde_json::Value;
 
 use crate::failure::Failure;
-use crate::operator::{ChargeView, StatusView};
+use crate::operator::StatusView;
 
 /// How long a fresh cluster may take until all its nodes vote.
 const FORM_TIMEOUT: Duration = Duration::from_secs(60);

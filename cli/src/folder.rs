@@ -76,6 +76,11 @@ impl Folder {
         self.seed_or_new(KEY)
     }
 
+    /// The seed of the key of the payments service that runs beside the node.
+    pub fn payments_seed(&self) -> Result<[u8; SEED_BYTES], Failure> {
+        seed_in(&self.path.join("payments-key"))
+    }
+
     /// The seed that is to sign next, if a change of the key is under way.
     pub fn next_seed(&self) -> Result<Option<[u8; SEED_BYTES]>, Failure> {
         self.seed(KEY_NEXT)
@@ -111,29 +116,15 @@ impl Folder {
 
     pub fn put_replaced(&self, replaced: &[Replaced]) -> Result<(), Failure> {
         let text: String = replaced.iter().map(|old| format!("{} {}\n", old.key_id, old.replaced_ms)).collect();
-        self.write_once(KEYS_OLD, text.as_bytes()).map_err(|error| self.complain(KEYS_OLD, &error))
+        write_once(&self.path.join(KEYS_OLD), text.as_bytes()).map_err(|error| self.complain(KEYS_OLD, &error))
     }
 
     fn seed(&self, name: &str) -> Result<Option<[u8; SEED_BYTES]>, Failure> {
-        match File::open(self.path.join(name)) {
-            Ok(file) => {
-                let mut seed = Vec::new();
-                let read = file.take(SEED_BYTES as u64 + 1).read_to_end(&mut seed);
-                read.map_err(|error| self.complain(name, &error))?;
-                seed.try_into().map(Some).map_err(|_| self.damaged(name, "not a key"))
-            }
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(self.complain(name, &error)),
-        }
+        existing_seed(&self.path.join(name))
     }
 
     fn seed_or_new(&self, name: &str) -> Result<[u8; SEED_BYTES], Failure> {
-        if let Some(seed) = self.seed(name)? {
-            return Ok(seed);
-        }
-        let seed: [u8; SEED_BYTES] = rand::random();
-        self.write_once(name, &seed).map_err(|error| self.complain(name, &error))?;
-        Ok(seed)
+        seed_in(&self.path.join(name))
     }
 
     fn complain(&self, name: &str, error: &std::io::Error) -> Failure {
@@ -143,16 +134,43 @@ impl Folder {
     fn damaged(&self, name: &str, what: &str) -> Failure {
         Failure::new(Exit::Damaged, format!("{}: {what}", self.path.join(name).display()))
     }
+}
 
-    /// Writes a small file so that a crash leaves all of it or none.
-    fn write_once(&self, name: &str, content: &[u8]) -> std::io::Result<()> {
-        let fresh = self.path.join(format!("{name}.new"));
-        let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&fresh)?;
-        file.write_all(content)?;
-        file.sync_all()?;
-        fs::rename(&fresh, self.path.join(name))?;
-        File::open(&self.path)?.sync_all()
+/// The seed of a key, in a file of its own: made on first use, readable by the owner alone.
+pub fn seed_in(path: &Path) -> Result<[u8; SEED_BYTES], Failure> {
+    if let Some(seed) = existing_seed(path)? {
+        return Ok(seed);
     }
+    let seed: [u8; SEED_BYTES] = rand::random();
+    write_once(path, &seed).map_err(|error| Failure::cannot_start(format!("{}: {error}", path.display())))?;
+    Ok(seed)
+}
+
+/// The seed in a file, if there is one.
+pub fn existing_seed(path: &Path) -> Result<Option<[u8; SEED_BYTES]>, Failure> {
+    let complain = |error: std::io::Error| Failure::cannot_start(format!("{}: {error}", path.display()));
+    match File::open(path) {
+        Ok(file) => {
+            let mut seed = Vec::new();
+            file.take(SEED_BYTES as u64 + 1).read_to_end(&mut seed).map_err(complain)?;
+            let damaged = |_| Failure::new(Exit::Damaged, format!("{}: not a key", path.display()));
+            seed.try_into().map(Some).map_err(damaged)
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(complain(error)),
+    }
+}
+
+/// Writes a small file so that a crash leaves all of it or none.
+fn write_once(path: &Path, content: &[u8]) -> std::io::Result<()> {
+    let mut fresh = path.as_os_str().to_owned();
+    fresh.push(".new");
+    let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&fresh)?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    fs::rename(&fresh, path)?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(folder)?.sync_all()
 }
 
 #[cfg(test)]

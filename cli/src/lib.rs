@@ -26,9 +26,11 @@ pub mod money;
 mod node;
 pub mod operator;
 mod outbox;
+mod payments;
 mod policy;
 pub mod sale;
 mod serve;
+mod service;
 pub mod settings;
 mod stop;
 mod stored;
@@ -53,6 +55,7 @@ struct CommandLine {
 enum Command {
     Dev(dev::DevArgs),
     Serve(serve::ServeArgs),
+    Payments(payments::PaymentsArgs),
     Import(import::ImportArgs),
     Demo(demo::DemoArgs),
     #[command(subcommand)]
@@ -76,6 +79,7 @@ pub fn run() -> ExitCode {
         match command {
             Command::Dev(args) => dev::run(args).await,
             Command::Serve(args) => serve::run(args).await,
+            Command::Payments(args) => payments::run(args).await,
             Command::Import(args) => import::run(args).await,
             Command::Demo(args) => demo::run(args).await,
             Command::Bench(command) => bench::run(command).await,

@@ -10,8 +10,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use holdfast_api::sandbox::Sandbox;
-use holdfast_api::{App, SigningKey, router, run_payments, server};
+use holdfast_api::{App, SigningKey, router, server};
 use holdfast_ledger::command::{Actor, Submitted};
 use holdfast_ledger::entities::NodeKey;
 use holdfast_ledger::query;
@@ -22,15 +21,18 @@ use holdfast_raft::identity::{Identity, Place};
 use holdfast_raft::node::{Consistency, Node, Options, Start, StartError};
 use holdfast_raft::storage::StorageSettings;
 use holdfast_raft::transport::grpc::Grpc;
+use holdfast_services::payments::sandbox::Sandbox;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use crate::failure::Failure;
 use crate::folder::Folder;
 use crate::keys::{PUBLISHED_WAIT, Rotation};
 use crate::operator::{self, Join};
-use crate::settings::Resolved;
-use crate::{bootstrap, keys, outbox, stop, stored};
+use crate::settings::{Payments, Resolved};
+use crate::stop::raised;
+use crate::{bootstrap, keys, outbox, payments, stop, stored};
 
 /// Between two attempts to publish the node's key while there is no quorum.
 const KEY_INTERVAL: Duration = Duration::from_millis(200);
@@ -50,6 +52,7 @@ pub struct Addresses {
 pub async fn run(settings: Resolved, stop_with_stdin: bool, announce: impl FnOnce(&Addresses)) -> Result<(), Failure> {
     let folder = Arc::new(Folder::take(&settings.data)?);
     let key = SigningKey::from_seed(&folder.signing_seed()?);
+    let payments_seed = folder.payments_seed()?;
     let http = bind("--http", settings.http).await?;
     let operator_listener = bind("--operator", settings.operator).await?;
     let http_addr = settings.http_advertise.clone().unwrap_or(http.1.to_string());
@@ -72,19 +75,22 @@ pub async fn run(settings: Resolved, stop_with_stdin: bool, announce: impl FnOnc
     };
 
     let (stop, stopping) = watch::channel(false);
-    let sandbox = Arc::new(Sandbox::default());
+    let sandbox = (settings.payments == Payments::Beside).then(|| Arc::new(Sandbox::default()));
     let rotation = Arc::new(Rotation::new(node.clone(), folder.clone(), key.key_id(), PUBLISHED_WAIT));
     let routes = operator::router(node.clone(), sandbox.clone()).merge(keys::routes(rotation.clone()));
     let operator = server::serve(operator_listener.0, routes, raised(stopping.clone()));
     let operator = tokio::spawn(operator);
     let end = match during(publish(&node, &key), &node, stopped.as_mut()).await {
         Ok(()) => {
-            let app = app(&settings, &addresses, node.clone(), key, sandbox);
-            let payments = tokio::spawn(run_payments(app.clone()));
+            let app = app(&settings, &addresses, node.clone(), key);
+            let routes = router(app.clone());
+            let payments = sandbox.map(|sandbox| {
+                tokio::spawn(payments::inside::run(app.clone(), routes.clone(), payments_seed, sandbox))
+            });
             let outbox = tokio::spawn(outbox::acknowledge(node.clone()));
             let keys = tokio::spawn(rotation.run(app.clone()));
             let claim = tokio::spawn(offer_operator(settings.bootstrap, node.clone(), addresses.url.clone()));
-            let public = tokio::spawn(server::serve(http.0, router(app), raised(stopping)));
+            let public = tokio::spawn(server::serve(http.0, routes, raised(stopping)));
             announce(&addresses);
             let end = during(std::future::pending::<()>(), &node, stopped.as_mut()).await;
             stop.send_replace(true);
@@ -92,7 +98,7 @@ pub async fn run(settings: Resolved, stop_with_stdin: bool, announce: impl FnOnc
                 tracing::info!("stopping");
                 let _ = public.await;
             }
-            payments.abort();
+            payments.inspect(JoinHandle::abort);
             outbox.abort();
             keys.abort();
             claim.abort();
@@ -139,12 +145,6 @@ async fn during<T>(
     }
 }
 
-/// Resolves once the flag is raised.
-async fn raised(mut flag: watch::Receiver<bool>) {
-    // An error means that the sender is gone, which is the end as well.
-    let _ = flag.wait_for(|raised| *raised).await;
-}
-
 /// Makes the cluster accept this node's tokens; keeps trying while there is no quorum. A key that is known stays so.
 async fn publish(node: &Node, key: &SigningKey) {
     let known = |keys: Vec<(String, NodeKey)>| keys.iter().any(|(key_id, _)| key_id == key.key_id());
@@ -167,14 +167,14 @@ async fn offer_operator(begins: bool, node: Node, url: String) {
     }
 }
 
-fn app(settings: &Resolved, addresses: &Addresses, node: Node, key: SigningKey, sandbox: Arc<Sandbox>) -> App {
+fn app(settings: &Resolved, addresses: &Addresses, node: Node, key: SigningKey) -> App {
     let settings = holdfast_api::Settings {
         public_url: addresses.url.clone(),
         password_cost: settings.password_cost,
         cors_origins: settings.cors_origins.clone(),
         ..holdfast_api::Settings::default()
     };
-    App::new(node, key, sandbox, settings)
+    App::new(node, key, settings)
 }
 
 /// A listener and the address that it got.

@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use holdfast_api::PasswordCost;
 use serde::Deserialize;
 
@@ -75,6 +75,20 @@ pub struct Settings {
     /// Passes over that memory [default: 2]
     #[arg(long, env = "HOLDFAST_PASSWORD_PASSES", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
     pub password_passes: Option<u32>,
+
+    /// Carry payments through beside this node, with the sandbox bank, or leave them to `holdfast payments` [default: beside]
+    #[arg(long, env = "HOLDFAST_PAYMENTS", value_enum, value_name = "WHERE")]
+    pub payments: Option<Payments>,
+}
+
+/// Where payments are carried through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Payments {
+    /// Beside the node, in its process: no money moves
+    Beside,
+    /// Elsewhere, by `holdfast payments`
+    Elsewhere,
 }
 
 /// The settings of one node, complete and checked.
@@ -92,6 +106,7 @@ pub struct Resolved {
     pub join: Vec<String>,
     pub voters_target: u32,
     pub password_cost: PasswordCost,
+    pub payments: Payments,
 }
 
 /// The longest configuration file that is read, in bytes.
@@ -136,6 +151,7 @@ impl Settings {
             insecure: self.insecure.or(below.insecure),
             password_memory_kib: self.password_memory_kib.or(below.password_memory_kib),
             password_passes: self.password_passes.or(below.password_passes),
+            payments: self.payments.or(below.payments),
         }
     }
 
@@ -155,6 +171,7 @@ impl Settings {
             bootstrap: self.bootstrap.unwrap_or(false),
             join: self.join.unwrap_or_default(),
             voters_target: self.voters_target.unwrap_or(3),
+            payments: self.payments.unwrap_or(Payments::Beside),
             password_cost: PasswordCost {
                 memory_kib: self.password_memory_kib.unwrap_or(cost.memory_kib),
                 passes: self.password_passes.unwrap_or(cost.passes),

@@ -3,6 +3,7 @@
 use std::io::Read;
 
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 
 /// Resolves at the first SIGINT or SIGTERM.
 pub async fn requested() {
@@ -19,6 +20,28 @@ pub async fn requested() {
         // Without handlers the signals end the process at once, which is safe too.
         _ => std::future::pending().await,
     }
+}
+
+/// Raises a flag at the first signal, or at the end of standard input if `with_stdin`.
+pub fn flag(with_stdin: bool) -> watch::Receiver<bool> {
+    let (sender, receiver) = watch::channel(false);
+    tokio::spawn(async move {
+        tokio::select! {
+            biased;
+            () = requested() => {}
+            () = stdin_closed(), if with_stdin => {}
+        }
+        sender.send_replace(true);
+        // Who asks later is answered too.
+        std::future::pending::<()>().await;
+    });
+    receiver
+}
+
+/// Resolves once the flag is raised.
+pub async fn raised(mut flag: watch::Receiver<bool>) {
+    // An error means that the sender is gone, which is the end as well.
+    let _ = flag.wait_for(|raised| *raised).await;
 }
 
 /// Resolves when standard input ends: the parent closed it, or is gone.

@@ -5,7 +5,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use holdfast_ledger::command::Service;
+use holdfast_ledger::command::{Command, Service};
 use jsonwebtoken::jwk::{AlgorithmParameters, Jwk, ThumbprintHash};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde::Serialize;
@@ -71,6 +71,15 @@ impl ServiceKey {
     /// The public half, which the ledger is told.
     pub fn public_key(&self) -> &[u8] {
         &self.public_key
+    }
+
+    /// The command that makes the cluster accept this key's tokens. Actor: the system, or an operator-admin.
+    pub fn register(&self) -> Command {
+        Command::RegisterServiceKey {
+            service: self.service,
+            key_id: self.key_id.clone(),
+            public_key: self.public_key.clone(),
+        }
     }
 
     /// A token for the cluster whose tokens are issued as `audience`, valid from `now_s` on (seconds since the Unix epoch).

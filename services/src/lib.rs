@@ -8,9 +8,12 @@
 //! What this deliberately does not do: decide about tickets or orders. The ledger decides; a service carries out.
 
 pub mod client;
+#[cfg(not(madsim))]
+pub mod health;
 pub mod key;
 #[cfg(not(madsim))]
 pub mod notifications;
+pub mod payments;
 
 /// Milliseconds since the Unix epoch. A closure, so that the simulator can give each machine a clock of its own.
 pub type WallClock = std::sync::Arc<dyn Fn() -> u64 + Send + Sync>;

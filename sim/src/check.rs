@@ -325,7 +325,14 @@ mod tests {
     }
 
     fn line(order: &str, standing: Standing) -> Line {
-        Line { order: order.into(), amount_minor: 500, standing, captures: u32::from(standing == Standing::Captured) }
+        Line {
+            order: order.into(),
+            payment: Default::default(),
+            amount_minor: 500,
+            currency: "USD".into(),
+            standing,
+            captures: u32::from(standing == Standing::Captured),
+        }
     }
 
     /// Two buyers, two tickets: one bought, one locked and left.

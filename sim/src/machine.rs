@@ -1,6 +1,6 @@
 //! One machine of the cluster: its disk and clock outlive it, everything else dies with it.
 //!
-//! What runs on it is what runs in production: the node, the router over it and the payment worker, under simulated storage,
+//! What runs on it is what runs in production: the node, the router over it and the payments service, under simulated storage,
 //! time and network. Beside them sits an observer that compares every state it sees with what other machines had there.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use holdfast_api::{App, PasswordCost, SigningKey};
-use holdfast_ledger::command::{Actor, Submitted};
+use holdfast_ledger::command::{Actor, Command, Service, Submitted};
 use holdfast_raft::clock::Clock;
 use holdfast_raft::disk::{SharedDisk, SimDisk};
 use holdfast_raft::identity::{Identity, Place};
@@ -18,6 +18,9 @@ use holdfast_raft::node::{Consistency, JoinRequest, Node, Options, Start};
 use holdfast_raft::settings::Settings;
 use holdfast_raft::storage::StorageSettings;
 use holdfast_raft::transport::sim::SimNetwork;
+use holdfast_services::client::{InProcess, Signed};
+use holdfast_services::key::ServiceKey;
+use holdfast_services::payments::{self, Saga};
 use madsim::net::Endpoint;
 use tokio::time::sleep;
 
@@ -173,8 +176,9 @@ pub async fn run(ground: Arc<Ground>, number: u32) {
         Err(error) => return ground.stopped(number, format!("cannot listen for clients: {error}")),
     };
     hop::serve(&endpoint, node.clone(), holdfast_api::router(app.clone()));
-    tokio::spawn(register_key(node.clone(), signing_key(ground.seed, number)));
-    tokio::spawn(holdfast_api::run_payments(app));
+    tokio::spawn(register(node.clone(), signing_key(ground.seed, number).register()));
+    tokio::spawn(register(node.clone(), service_key(ground.seed, number).register()));
+    tokio::spawn(carry_payments(ground.clone(), number, app));
     tokio::spawn(observe(ground.clone(), number, node.clone()));
     let fatal = node.fatal();
     ground.live().insert(number, node);
@@ -222,10 +226,14 @@ async fn admission(ground: &Ground, number: u32, instance: u128) -> Place {
 }
 
 fn signing_key(seed: u64, number: u32) -> SigningKey {
-    let part = stream_number(seed, &format!("signing key {number}")).to_be_bytes();
+    SigningKey::from_seed(&key_seed(seed, &format!("signing key {number}")))
+}
+
+fn key_seed(seed: u64, name: &str) -> [u8; 32] {
+    let part = stream_number(seed, name).to_be_bytes();
     let mut bytes = [0; 32];
     bytes.chunks_exact_mut(part.len()).for_each(|chunk| chunk.copy_from_slice(&part));
-    SigningKey::from_seed(&bytes)
+    bytes
 }
 
 fn app(ground: &Ground, number: u32, node: Node) -> App {
@@ -238,13 +246,35 @@ fn app(ground: &Ground, number: u32, node: Node) -> App {
         token_ttl_s: 365 * 24 * 3_600,
         ..holdfast_api::Settings::default()
     };
-    App::new(node, signing_key(ground.seed, number), ground.bank.clone(), settings)
+    App::new(node, signing_key(ground.seed, number), settings)
 }
 
-/// Publishes the machine's signing key, as soon as there is a leader.
-async fn register_key(node: Node, key: SigningKey) {
+fn service_key(seed: u64, number: u32) -> ServiceKey {
+    ServiceKey::from_seed(Service::Payments, &key_seed(seed, &format!("payments key {number}")))
+}
+
+/// The payments service beside the machine's node, against the run's bank.
+async fn carry_payments(ground: Arc<Ground>, number: u32, app: App) {
+    let clock = ground.machines[&number].clock.clone();
+    let api = Arc::new(InProcess::<_, axum::body::Body>::new(holdfast_api::router(app.clone())));
+    let key = service_key(ground.seed, number);
+    let api = Signed::new(api, key, app.settings.issuer.clone(), Arc::new(move || clock.wall_ms()));
+    let settings = payments::Settings { sweep_interval: None, ..payments::Settings::default() };
+    let saga = Saga::new(api, ground.bank.clone(), settings);
+    let ring = async {
+        let mut seen = 0;
+        loop {
+            seen = app.payments_due(seen).await;
+            saga.ring();
+        }
+    };
+    saga.run(ring).await;
+}
+
+/// Publishes a public key of the machine's, as soon as there is a leader.
+async fn register(node: Node, command: Command) {
     loop {
-        let submitted = Submitted { actor: Actor::System, idempotency: None, command: key.register() };
+        let submitted = Submitted { actor: Actor::System, idempotency: None, command: command.clone() };
         if node.propose(submitted).await.is_ok() {
             return;
         }

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use holdfast_api::provider::{Charge, PaymentProvider, ProviderError};
+use holdfast_ledger::id::{OrderId, PaymentId};
+use holdfast_services::payments::provider::{self, Authorization, Charge, Intent, PaymentProvider, ProviderError};
 use rand::RngExt;
 use rand::rngs::SmallRng;
 use tokio::time::sleep;
@@ -27,6 +28,8 @@ const LOST_ANSWERS_PERCENT: u32 = 3;
 /// A step takes up to this long, and one in fifty much longer.
 const STEP_MS_MAX: u64 = 60;
 const SLOW_STEP_MS_MAX: u64 = 4_000;
+/// Charges of one page of a list.
+const PAGE: usize = 100;
 
 /// Where a charge stands with the bank.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,10 +47,46 @@ pub enum Standing {
 pub struct Line {
     /// The order, as the key names it.
     pub order: String,
+    pub payment: PaymentId,
     pub amount_minor: u64,
+    pub currency: String,
     pub standing: Standing,
     /// How often money was taken; more than once is the bank's customer's fault.
     pub captures: u32,
+}
+
+impl Line {
+    fn new(key: &str, charge: &Charge) -> Line {
+        Line {
+            order: order_of(key),
+            payment: charge.payment,
+            amount_minor: charge.amount_minor,
+            currency: charge.currency.to_string(),
+            standing: Standing::Created,
+            captures: 0,
+        }
+    }
+
+    fn intent(&self, id: &str) -> Intent {
+        let standing = match self.standing {
+            Standing::Created => provider::Standing::Created,
+            Standing::Authorized => provider::Standing::Held,
+            Standing::Declined => provider::Standing::Declined,
+            Standing::Captured => provider::Standing::Captured,
+            Standing::Voided => provider::Standing::Voided,
+            Standing::Refunded => provider::Standing::Refunded,
+        };
+        Intent {
+            id: id.to_string(),
+            payment: Some(self.payment),
+            order: self.order.parse::<OrderId>().ok(),
+            amount_minor: self.amount_minor,
+            currency: self.currency.clone(),
+            standing,
+            failure: None,
+            action_url: None,
+        }
+    }
 }
 
 /// The bank.
@@ -85,6 +124,20 @@ impl Bank {
         self.book().lines.clone()
     }
 
+    /// Takes the time that a request takes; nothing is answered during an outage.
+    async fn take_time(&self) -> Result<(), ProviderError> {
+        let delay_ms = {
+            let rng = &mut self.book().rng;
+            let max_ms = if rng.random_range(0..50) == 0 { SLOW_STEP_MS_MAX } else { STEP_MS_MAX };
+            rng.random_range(0..max_ms)
+        };
+        sleep(Duration::from_millis(delay_ms)).await;
+        if self.book().outages > 0 {
+            return Err(ProviderError::Unreachable("the bank does not answer".into()));
+        }
+        Ok(())
+    }
+
     /// Takes a step under its key: late, once, and perhaps without an answer.
     fn step<'a>(
         &'a self,
@@ -92,16 +145,8 @@ impl Bank {
         take: impl FnOnce(&mut BTreeMap<String, Line>) -> Result<String, String> + Send + 'a,
     ) -> BoxFuture<'a, Result<String, ProviderError>> {
         async move {
-            let delay_ms = {
-                let rng = &mut self.book().rng;
-                let max_ms = if rng.random_range(0..50) == 0 { SLOW_STEP_MS_MAX } else { STEP_MS_MAX };
-                rng.random_range(0..max_ms)
-            };
-            sleep(Duration::from_millis(delay_ms)).await;
+            self.take_time().await?;
             let mut book = self.book();
-            if book.outages > 0 {
-                return Err(ProviderError::Unreachable("the bank does not answer".into()));
-            }
             let answer = match book.answered.get(key) {
                 Some(answer) => answer.clone(),
                 None => {
@@ -151,15 +196,10 @@ fn done(answer: BoxFuture<'_, Result<String, ProviderError>>) -> BoxFuture<'_, R
 }
 
 impl PaymentProvider for Bank {
-    fn knows_token(&self, token: &str) -> bool {
-        token == GOOD_TOKEN || token == BAD_TOKEN
-    }
-
     fn create_intent<'a>(&'a self, key: &'a str, charge: &'a Charge) -> BoxFuture<'a, Result<String, ProviderError>> {
-        let amount_minor = charge.amount_minor;
         self.step(key, move |lines| {
             let id = format!("pi_{}", lines.len() + 1);
-            let line = Line { order: order_of(key), amount_minor, standing: Standing::Created, captures: 0 };
+            let line = Line::new(key, charge);
             lines.insert(id.clone(), line);
             Ok(id)
         })
@@ -170,14 +210,16 @@ impl PaymentProvider for Bank {
         key: &'a str,
         intent_id: &'a str,
         token: &'a str,
-    ) -> BoxFuture<'a, Result<(), ProviderError>> {
-        done(self.step(key, move |lines| {
+    ) -> BoxFuture<'a, Result<Authorization, ProviderError>> {
+        let held = |result: Result<(), ProviderError>| result.map(|()| Authorization::Held);
+        let step = done(self.step(key, move |lines| {
             if token != GOOD_TOKEN {
                 advance(lines, intent_id, &[Standing::Created], Standing::Declined)?;
                 return Err("generic_decline".into());
             }
             advance(lines, intent_id, &[Standing::Created], Standing::Authorized)
-        }))
+        }));
+        step.map(held).boxed()
     }
 
     fn capture<'a>(&'a self, key: &'a str, intent_id: &'a str) -> BoxFuture<'a, Result<(), ProviderError>> {
@@ -191,5 +233,26 @@ impl PaymentProvider for Bank {
 
     fn refund<'a>(&'a self, key: &'a str, intent_id: &'a str) -> BoxFuture<'a, Result<(), ProviderError>> {
         done(self.step(key, move |lines| advance(lines, intent_id, &[Standing::Captured], Standing::Refunded)))
+    }
+
+    fn inspect<'a>(&'a self, intent_id: &'a str) -> BoxFuture<'a, Result<Intent, ProviderError>> {
+        async move {
+            self.take_time().await?;
+            let book = self.book();
+            let line = book.lines.get(intent_id).ok_or_else(|| ProviderError::Refused("resource_missing".into()))?;
+            Ok(line.intent(intent_id))
+        }
+        .boxed()
+    }
+
+    fn list<'a>(&'a self, after: Option<&'a str>) -> BoxFuture<'a, Result<Vec<Intent>, ProviderError>> {
+        async move {
+            self.take_time().await?;
+            let book = self.book();
+            let after = after.unwrap_or_default();
+            let lines = book.lines.iter().filter(|(id, _)| id.as_str() > after).take(PAGE);
+            Ok(lines.map(|(id, line)| line.intent(id)).collect())
+        }
+        .boxed()
     }
 }

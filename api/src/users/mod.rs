@@ -13,7 +13,7 @@ mod sessions;
 mod sign;
 
 pub use claim::new_operator_token;
-pub use mailed::{MailedLink, mailed_link};
+pub use mailed::mailed_link;
 
 use axum::response::Response;
 use holdfast_ledger::entities::SignedIn;

@@ -4,15 +4,18 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use holdfast_api::sandbox::Sandbox;
 use holdfast_api::{App, PasswordCost, Quota, RateLimits, Settings, SigningKey};
-use holdfast_ledger::command::{Actor, Command, Submitted};
+use holdfast_ledger::command::{Actor, Command, Service, Submitted};
 use holdfast_ledger::entities::Policy;
 use holdfast_ledger::outcome::Reply;
 use holdfast_raft::clock::SystemClock;
 use holdfast_raft::disk::Folder;
 use holdfast_raft::node::{Node, Options, Start};
 use holdfast_raft::transport::grpc::Grpc;
+use holdfast_services::client::{InProcess, Signed};
+use holdfast_services::key::ServiceKey;
+use holdfast_services::payments::sandbox::Sandbox;
+use holdfast_services::payments::{self, Saga};
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
@@ -78,8 +81,9 @@ impl World {
             ask_as_system(&node, Command::SetPolicy(policy)).await;
             ask_as_system(&node, SigningKey::from_seed(&SEED).register()).await;
             let sandbox = Arc::new(Sandbox::default());
-            let app = app(&node, &sandbox, settings());
-            tokio::spawn(holdfast_api::run_payments(app.clone()));
+            let app = app(&node, settings());
+            ask_as_system(&node, service_key().register()).await;
+            tokio::spawn(carry_payments(app.clone(), sandbox.clone()));
             let url = serve(app).await;
             World { node, sandbox, url, _folder: folder }
         };
@@ -88,13 +92,13 @@ impl World {
 
     /// Another server before the same node, with settings of its own.
     pub fn with(&self, settings: Settings) -> String {
-        let app = app(&self.node, &self.sandbox, settings);
+        let app = app(&self.node, settings);
         on_runtime(serve(app))
     }
 
     /// Another server before the same node, which stops when told; and what resolves when it has.
     pub fn stoppable(&self, settings: Settings) -> (String, oneshot::Sender<()>, tokio::task::JoinHandle<()>) {
-        let app = app(&self.node, &self.sandbox, settings);
+        let app = app(&self.node, settings);
         let (stop, stopped) = oneshot::channel();
         let (url, served) = on_runtime(async move {
             let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -108,7 +112,7 @@ impl World {
 
     /// Another server before the same node, which signs with a key of its own.
     pub fn with_key(&self, key: SigningKey, settings: Settings) -> String {
-        self.serve(App::new(self.node.clone(), key, self.sandbox.clone(), settings))
+        self.serve(App::new(self.node.clone(), key, settings))
     }
 
     /// A server of an application that the test keeps a hand on.
@@ -118,7 +122,7 @@ impl World {
 
     /// The application on the same node, for a server or worker of the test's own.
     pub fn app(&self) -> App {
-        app(&self.node, &self.sandbox, settings())
+        app(&self.node, settings())
     }
 
     /// As the cluster itself: bans, roles, policy.
@@ -139,8 +143,28 @@ async fn ask_as_system(node: &Node, command: Command) -> Reply {
     answer.expect("a lone node leads").outcome.settled.expect("the system may")
 }
 
-fn app(node: &Node, sandbox: &Arc<Sandbox>, settings: Settings) -> App {
-    App::new(node.clone(), SigningKey::from_seed(&SEED), sandbox.clone(), settings)
+fn app(node: &Node, settings: Settings) -> App {
+    App::new(node.clone(), SigningKey::from_seed(&SEED), settings)
+}
+
+fn service_key() -> ServiceKey {
+    ServiceKey::from_seed(Service::Payments, &SEED)
+}
+
+/// The payments service, in this process.
+pub async fn carry_payments(app: App, sandbox: Arc<Sandbox>) {
+    let issuer = app.settings.issuer.clone();
+    let api = Arc::new(InProcess::<_, axum::body::Body>::new(holdfast_api::router(app.clone())));
+    let api = Signed::new(api, service_key(), issuer, holdfast_services::system_clock());
+    let saga = Saga::new(api, sandbox, payments::Settings { sweep_interval: None, ..payments::Settings::default() });
+    let ring = async {
+        let mut seen = 0;
+        loop {
+            seen = app.payments_due(seen).await;
+            saga.ring();
+        }
+    };
+    saga.run(ring).await;
 }
 
 async fn serve(app: App) -> String {

@@ -7,6 +7,7 @@ mod views;
 pub use rotation::{PUBLISHED_WAIT, Rotation};
 pub use routes::routes;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
@@ -14,6 +15,7 @@ use comfy_table::{Table, presets};
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
+use crate::service;
 use views::KeysView;
 
 /// How long the operator's listener may take to answer. A key that replaces the old one at once is waited for.
@@ -33,6 +35,8 @@ pub enum KeysCommand {
     ///
     /// For a key that somebody else may have. If its node still signs with it, rotate that node with --now instead.
     Retire(RetireArgs),
+    /// Make the key of a service and register its public half, or register that of an existing one
+    Service(ServiceArgs),
 }
 
 #[derive(Debug, Args)]
@@ -62,6 +66,19 @@ pub struct RetireArgs {
     operator: String,
 }
 
+#[derive(Debug, Args)]
+pub struct ServiceArgs {
+    /// payments or notifications
+    #[arg(value_parser = ["payments", "notifications"], value_name = "SERVICE")]
+    service: String,
+    /// File of the secret half; made, for the owner alone, if it is not there
+    #[arg(long, value_name = "FILE")]
+    key: PathBuf,
+    /// Operator address of a node
+    #[arg(long, env = "HOLDFAST_OPERATOR", default_value = "127.0.0.1:5000", value_name = "ADDR")]
+    operator: String,
+}
+
 pub async fn run(command: KeysCommand) -> Result<(), Failure> {
     match command {
         KeysCommand::List(args) => show(&ask(&args.operator, "/keys", None).await?),
@@ -75,6 +92,10 @@ pub async fn run(command: KeysCommand) -> Result<(), Failure> {
         KeysCommand::Retire(args) => {
             ask(&args.operator, "/keys/retire", Some(json!({ "key_id": args.key_id }))).await?;
             say!("{} is retired", args.key_id);
+        }
+        KeysCommand::Service(args) => {
+            let key_id = service::register(&args.service, &args.key, &args.operator).await?;
+            say!("{} may act with the key {key_id}", args.service);
         }
     }
     Ok(())
@@ -102,6 +123,12 @@ fn show(view: &KeysView) {
 
 /// Asks an operator's listener: a POST with `body`, a GET without.
 async fn ask(operator: &str, path: &str, body: Option<Value>) -> Result<KeysView, Failure> {
+    let body = ask_operator(operator, path, body).await?;
+    serde_json::from_value(body).map_err(|error| Failure::unreachable(format!("--operator {operator}: {error}")))
+}
+
+/// [`ask`], with any answer.
+pub async fn ask_operator(operator: &str, path: &str, body: Option<Value>) -> Result<Value, Failure> {
     let unreachable = |error: reqwest::Error| Failure::unreachable(format!("--operator {operator}: {error}"));
     let http = reqwest::Client::builder()
         .timeout(ANSWER_WAIT)
@@ -121,5 +148,5 @@ async fn ask(operator: &str, path: &str, body: Option<Value>) -> Result<KeysView
     if !is_success {
         return Err(Failure::failed(format!("--operator {operator}: {}", body["error"].as_str().unwrap_or("refused"))));
     }
-    serde_json::from_value(body).map_err(|error| Failure::unreachable(format!("--operator {operator}: {error}")))
+    Ok(body)
 }

@@ -7,10 +7,12 @@
 //! leader's own rules.
 
 mod join;
+mod service_keys;
 mod views;
 
 pub use join::ask_to_join;
-pub use views::{ChargeView, Join, Joined, MemberView, StatusView, parse_hex};
+pub use service_keys::service_named;
+pub use views::{Join, Joined, MemberView, NewServiceKey, StatusView, parse_hex};
 
 use std::sync::Arc;
 
@@ -20,10 +22,11 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use holdfast_api::sandbox::Sandbox;
 use holdfast_ledger::command::{Actor, Command, Submitted};
 use holdfast_ledger::entities::Policy;
 use holdfast_raft::node::{Consistency, JoinRequest, ManageError, Node, Unavailable};
+use holdfast_services::payments::sandbox::Sandbox;
+use holdfast_services::payments::sandbox_server;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -76,17 +79,19 @@ impl From<ManageError> for Refused {
     }
 }
 
-/// The routes of the operator's listener. `sandbox` shows the built-in provider's book.
-pub fn router(node: Node, sandbox: Arc<Sandbox>) -> Router {
+/// The routes of the operator's listener. `sandbox`: the built-in provider, where one runs beside the node; its book is shown.
+pub fn router(node: Node, sandbox: Option<Arc<Sandbox>>) -> Router {
+    let book = sandbox.map(sandbox_server::book);
     Router::new()
         .route("/cluster/status", get(status))
         .route("/cluster/join", post(join))
         .route("/cluster/transfer", post(transfer))
         .route("/cluster/remove", post(remove))
         .route("/cluster/policy", get(policy).put(set_policy))
+        .route("/cluster/service-keys", post(service_keys::register))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(node)
-        .route("/sandbox/charges", get(charges).with_state(sandbox))
+        .merge(book.unwrap_or_default())
 }
 
 async fn status(State(node): State<Node>) -> Json<StatusView> {
@@ -138,10 +143,6 @@ async fn set_policy(
         Ok(_) => Ok(Json(policy)),
         Err(refusal) => Err(Refused(StatusCode::BAD_REQUEST, format!("the ledger refuses this: {}", refusal.code()))),
     }
-}
-
-async fn charges(State(sandbox): State<Arc<Sandbox>>) -> Json<Vec<ChargeView>> {
-    Json(sandbox.charges().into_iter().map(ChargeView::from).collect())
 }
 
 /// `current` with the members of `changes` in place of its own.

@@ -1,6 +1,5 @@
 //! What the operator's listener says and is told.
 
-use holdfast_api::sandbox::{ChargeLine, ChargeStatus};
 use holdfast_raft::node::Status;
 use serde::{Deserialize, Serialize};
 
@@ -68,27 +67,15 @@ pub struct Joined {
     pub node_id: u64,
 }
 
-/// One charge in the built-in provider's book, of this node, since it started.
+/// The public half of a service's key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ChargeView {
-    pub intent_id: String,
-    /// 0 where this node did not make the intent, but went on with it.
-    pub amount_minor: u64,
-    pub captured: bool,
-}
-
-impl From<ChargeLine> for ChargeView {
-    fn from(line: ChargeLine) -> ChargeView {
-        let captured = line.status == ChargeStatus::Captured;
-        ChargeView { intent_id: line.intent_id, amount_minor: line.amount_minor, captured }
-    }
-}
-
-impl ChargeView {
-    /// The order that the charge is for: the provider's idempotency keys, and so its ids, begin with it.
-    pub fn order(&self) -> Option<&str> {
-        self.intent_id.strip_prefix("pi_sandbox_")?.rsplit_once('_').map(|(order, _)| order)
-    }
+#[serde(deny_unknown_fields)]
+pub struct NewServiceKey {
+    /// `payments` or `notifications`.
+    pub service: String,
+    pub key_id: String,
+    /// 64 hex digits.
+    pub public_key: String,
 }
 
 /// A 128-bit id from its 32 hex digits.

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use super::buyer::{Buyer, Purchase};
 use super::views::{OrderView, PaymentView};
+use holdfast_services::payments::sandbox_server::ChargeView;
+
 use crate::client::{Ask, Client};
 use crate::failure::Failure;
-use crate::operator::ChargeView;
 
 /// Orders of one buyer that the audit reads. More would be left out, so more are an error.
 const ORDERS_MAX: usize = 100_000;
@@ -103,7 +104,7 @@ impl Audit {
 
     /// Compares a line of the provider's book with the complete orders and their locked prices.
     fn check_charge(&mut self, charge: &ChargeView, prices: &BTreeMap<String, u64>) {
-        match charge.order().and_then(|order| prices.get(order)) {
+        match charge.order.as_deref().and_then(|order| prices.get(order)) {
             Some(price_minor) if charge.amount_minor != 0 => {
                 self.charges_compared += 1;
                 if charge.amount_minor != *price_minor {

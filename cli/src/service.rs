@@ -1,0 +1,64 @@
+//! What the services' commands have in common: their key, and the cluster that they are clients of.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::Args;
+use holdfast_ledger::command::Service;
+use holdfast_services::client::{OverHttp, Patience, Signed};
+use holdfast_services::key::{ServiceKey, service_name};
+use holdfast_services::system_clock;
+use serde_json::json;
+
+use crate::failure::Failure;
+use crate::folder;
+use crate::keys::ask_operator;
+use crate::operator::NewServiceKey;
+
+/// Which cluster, and who asks.
+#[derive(Debug, Args)]
+pub struct ApiArgs {
+    /// URLs of nodes, separated by commas; one that does not answer is passed over
+    #[arg(long, env = "HOLDFAST_API", value_delimiter = ',', value_name = "URL")]
+    pub api: Vec<String>,
+    /// File of the service's key, as `holdfast keys service` has made it
+    #[arg(long, env = "HOLDFAST_SERVICE_KEY", value_name = "FILE")]
+    pub key: Option<PathBuf>,
+    /// What the cluster issues tokens as
+    #[arg(long, env = "HOLDFAST_ISSUER", default_value = "holdfast", value_name = "NAME")]
+    pub issuer: String,
+}
+
+impl ApiArgs {
+    /// The routes, signed with the service's key.
+    pub fn signed(&self, service: Service) -> Result<Signed, Failure> {
+        if self.api.is_empty() {
+            return Err(Failure::usage("--api: the URL of a node is needed"));
+        }
+        let api = OverHttp::new(&self.api, Patience::default());
+        let api = api.map_err(|error| Failure::usage(format!("--api {error}")))?;
+        let path =
+            self.key.as_deref().ok_or_else(|| Failure::usage("--key: the file of the service's key is needed"))?;
+        let seed = folder::existing_seed(path)?.ok_or_else(|| {
+            let name = service_name(service);
+            Failure::usage(format!(
+                "--key {}: no such file; make it with: holdfast keys service {name} --key {}",
+                path.display(),
+                path.display()
+            ))
+        })?;
+        let key = ServiceKey::from_seed(service, &seed);
+        Ok(Signed::new(Arc::new(api), key, &self.issuer, system_clock()))
+    }
+}
+
+/// Registers the key in the file, which is made if it is not there, through an operator's listener. Answers with its id.
+pub async fn register(service: &str, path: &Path, operator: &str) -> Result<String, Failure> {
+    let named = crate::operator::service_named(service);
+    let named = named.ok_or_else(|| Failure::usage(format!("{service}: payments or notifications")))?;
+    let key = ServiceKey::from_seed(named, &folder::seed_in(path)?);
+    let public_key = key.public_key().iter().map(|byte| format!("{byte:02x}")).collect();
+    let body = NewServiceKey { service: service.into(), key_id: key.key_id().into(), public_key };
+    ask_operator(operator, "/cluster/service-keys", Some(json!(body))).await?;
+    Ok(key.key_id().to_string())
+}
