@@ -136,7 +136,7 @@ impl Mailer {
         let until = when(link.expires_at.ms);
         let letter = match link.purpose.as_str() {
             "reset" => Letter::reset(about, link.url, &until),
-            "verification" => Letter::verification(about, link.url, &until),
+            "verify" => Letter::verification(about, link.url, &until),
             other => return Err(Trouble::Failed(format!("no letter is known for a link of the purpose {other:?}"))),
         };
         self.send(user, &letter).await
