@@ -24,6 +24,7 @@ mod keys;
 mod log;
 pub mod money;
 mod node;
+mod notifications;
 pub mod operator;
 mod outbox;
 mod payments;
@@ -56,6 +57,7 @@ enum Command {
     Dev(dev::DevArgs),
     Serve(serve::ServeArgs),
     Payments(payments::PaymentsArgs),
+    Notifications(notifications::NotificationsArgs),
     Import(import::ImportArgs),
     Demo(demo::DemoArgs),
     #[command(subcommand)]
@@ -80,6 +82,7 @@ pub fn run() -> ExitCode {
             Command::Dev(args) => dev::run(args).await,
             Command::Serve(args) => serve::run(args).await,
             Command::Payments(args) => payments::run(args).await,
+            Command::Notifications(args) => notifications::run(args).await,
             Command::Import(args) => import::run(args).await,
             Command::Demo(args) => demo::run(args).await,
             Command::Bench(command) => bench::run(command).await,

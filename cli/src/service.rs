@@ -1,19 +1,26 @@
 //! What the services' commands have in common: their key, and the cluster that they are clients of.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use axum::Router;
 use clap::Args;
+use holdfast_api::server;
 use holdfast_ledger::command::Service;
 use holdfast_services::client::{OverHttp, Patience, Signed};
 use holdfast_services::key::{ServiceKey, service_name};
 use holdfast_services::system_clock;
 use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use crate::failure::Failure;
 use crate::folder;
 use crate::keys::ask_operator;
 use crate::operator::NewServiceKey;
+use crate::stop;
 
 /// Which cluster, and who asks.
 #[derive(Debug, Args)]
@@ -61,4 +68,17 @@ pub async fn register(service: &str, path: &Path, operator: &str) -> Result<Stri
     let body = NewServiceKey { service: service.into(), key_id: key.key_id().into(), public_key };
     ask_operator(operator, "/cluster/service-keys", Some(json!(body))).await?;
     Ok(key.key_id().to_string())
+}
+
+/// Serves routes until the flag is raised, and says where.
+pub async fn listen(
+    address: SocketAddr,
+    routes: Router,
+    stopping: watch::Receiver<bool>,
+) -> Result<JoinHandle<std::io::Result<()>>, Failure> {
+    let complain = |error: std::io::Error| Failure::cannot_start(format!("--listen {address}: {error}"));
+    let listener = TcpListener::bind(address).await.map_err(complain)?;
+    let bound = listener.local_addr().map_err(complain)?;
+    say!("ready: http://{bound}");
+    Ok(tokio::spawn(server::serve(listener, routes, stop::raised(stopping))))
 }

@@ -7,8 +7,8 @@ use clap::Args;
 use holdfast_services::payments::sandbox::Sandbox;
 use holdfast_services::payments::sandbox_server;
 
-use super::worker::listen;
 use crate::failure::Failure;
+use crate::service::listen;
 use crate::stop;
 
 #[derive(Debug, Args)]

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use axum::Router;
 use clap::Args;
-use holdfast_api::server;
 use holdfast_events::consumer::{self, Consumer, MemoryInbox};
 use holdfast_events::nats::Nats;
 use holdfast_events::wire;
@@ -17,13 +16,10 @@ use holdfast_services::payments::follow::{DURABLE, Follow};
 use holdfast_services::payments::webhook::Webhooks;
 use holdfast_services::payments::{Saga, Settings, sandbox_server};
 use holdfast_services::system_clock;
-use tokio::net::TcpListener;
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
 
 use super::provider::{Opened, ProviderArgs, secret};
 use crate::failure::Failure;
-use crate::service::ApiArgs;
+use crate::service::{ApiArgs, listen};
 use crate::stop;
 
 /// Payments whose versions the inbox remembers.
@@ -110,19 +106,6 @@ fn routes(opened: &Opened, saga: &Saga, webhook_secret: Option<String>, readines
         Some(sandbox) => routes.merge(sandbox_server::book(sandbox.clone())),
         None => routes,
     }
-}
-
-/// Serves routes until the flag is raised, and says where.
-pub async fn listen(
-    address: SocketAddr,
-    routes: Router,
-    stopping: watch::Receiver<bool>,
-) -> Result<JoinHandle<std::io::Result<()>>, Failure> {
-    let complain = |error: std::io::Error| Failure::cannot_start(format!("--listen {address}: {error}"));
-    let listener = TcpListener::bind(address).await.map_err(complain)?;
-    let bound = listener.local_addr().map_err(complain)?;
-    say!("ready: http://{bound}");
-    Ok(tokio::spawn(server::serve(listener, routes, stop::raised(stopping))))
 }
 
 async fn watch_readiness(saga: Saga, readiness: Readiness) {

@@ -32,6 +32,10 @@ fn a_wrong_flag_is_named() {
     refused(&["import", "no-such-file.csv", "--url", "http://127.0.0.1:1"], 2, &["no-such-file.csv"]);
     refused(&["import", "no-such-file.csv", "--url", "ftp://here"], 2, &["--url"]);
     refused(&["verify", "--data", data], 3, &["--data", "no such folder"]);
+    let service = ["notifications", "--api", "http://127.0.0.1:1", "--nats"];
+    refused(&["notifications", "--api", "http://127.0.0.1:1", "--key", data], 2, &["--nats"]);
+    refused(&[&service[..], &["nats://127.0.0.1:1", "--key", data]].concat(), 2, &["--key", "holdfast keys service"]);
+    refused(&[&service[..], &["nats://127.0.0.1:1", "--key", data, "--from", "nobody"]].concat(), 2, &["--from"]);
     refused(&["nonsense"], 2, &["nonsense"]);
     assert!(!dir.path().join("node").exists(), "a refused command leaves nothing behind");
 }
