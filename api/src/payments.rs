@@ -42,7 +42,7 @@ const ASK_AGAIN_S: u64 = 2;
 const BAD_VALUE: &str = "Invalid value";
 
 #[derive(Deserialize, ToSchema)]
-#[schema(as = NewPayment)]
+#[schema(as = NewPayment, example = json!({"orderId": "000000000000000100000000", "token": "tok_visa"}))]
 struct PayBody<'a> {
     #[serde(borrow)]
     #[schema(value_type = String)]

@@ -7,6 +7,7 @@
 //!
 //! What this deliberately does not do: check requests. The handlers do, and say what is wrong in the words of the contract.
 
+mod docs;
 mod shapes;
 
 use std::sync::OnceLock;
@@ -15,22 +16,29 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::header;
 use serde_json::{Map, Value, json};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 pub use self::shapes::{
     Amount, CurrencyCode, EntityId, IdempotencyParam, IfMatchParam, IfNoneMatchParam, NextPrice, Problem, Time,
 };
-use crate::router::routes;
+use crate::app::App;
+use crate::router::routes as all_routes;
 
 const METHODS: [&str; 5] = ["get", "put", "post", "delete", "patch"];
 /// Parts of paths that are entity ids; others are texts.
 const ID_PARTS: [&str; 1] = ["id"];
+
+pub fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(show)).routes(routes!(docs::page)).routes(routes!(docs::file))
+}
 
 /// `GET /api/openapi.json`: this interface as an OpenAPI 3.1 document.
 #[utoipa::path(
     get, path = "/api/openapi.json", tag = "interface",
     responses((status = 200, description = "The document", body = serde_json::Value))
 )]
-pub async fn show() -> Response {
+async fn show() -> Response {
     let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-cache")];
     (headers, document()).into_response()
 }
@@ -39,8 +47,8 @@ pub async fn show() -> Response {
 fn document() -> Bytes {
     static DOCUMENT: OnceLock<Bytes> = OnceLock::new();
     let make = || {
-        let routes = routes().into_openapi();
-        let mut document = serde_json::to_value(routes).expect("an OpenAPI document has a JSON form");
+        let mut document =
+            serde_json::to_value(all_routes().into_openapi()).expect("an OpenAPI document has a JSON form");
         complete(&mut document);
         let mut text = serde_json::to_vec_pretty(&document).expect("JSON has a text form");
         text.push(b'\n');

@@ -23,6 +23,7 @@ use crate::openapi::{EntityId, Problem};
 use crate::session::{self, Identity};
 
 #[derive(Deserialize, ToSchema)]
+#[schema(example = json!({"email": "anna@example.com", "password": "a long sentence"}))]
 pub(super) struct Credentials<'a> {
     #[serde(borrow)]
     #[schema(value_type = String)]

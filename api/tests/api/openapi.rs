@@ -86,6 +86,27 @@ async fn every_reference_leads_somewhere() {
     }
 }
 
+#[tokio::test]
+async fn the_page_to_try_it_has_every_operation_and_runs_nothing_but_its_own_script() {
+    let (document, _) = document().await;
+    let mut nobody = Client::anonymous(&World::shared().url);
+    let page = nobody.get("/api/docs").await.is(200);
+    assert!(page.header("content-type").starts_with("text/html"));
+    let policy = page.header("content-security-policy");
+    assert!(policy.contains("script-src 'self';") && !policy.contains("unsafe"), "{policy}");
+    for (method, path, operation) in operations(&document) {
+        let id = operation["operationId"].as_str().unwrap();
+        assert!(page.text.contains(&format!("<details id=\"{id}\">")), "{method} {path} is not on the page");
+    }
+    assert!(!page.text.contains("style=") && !page.text.contains("onclick"), "a policy would refuse it");
+    for (file, content_type) in [("docs.css", "text/css"), ("docs.js", "text/javascript")] {
+        let answer = nobody.get(&format!("/api/docs/{file}")).await.is(200);
+        assert!(answer.header("content-type").starts_with(content_type));
+        assert!(page.text.contains(&format!("/api/docs/{file}")));
+    }
+    nobody.get("/api/docs/docs.exe").await.is(404);
+}
+
 /// A route that the document lists is served, whatever it answers; the catch-all's 404 has a code of its own.
 #[tokio::test]
 async fn every_operation_is_served() {
