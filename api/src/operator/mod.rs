@@ -4,11 +4,13 @@
 //! state, so that nobody else learns what there is; the ledger asks it again when a command is applied, and writes down who
 //! did what.
 
+mod audit;
 mod cluster;
 mod invariants;
 mod keys;
 mod orders;
 mod outbox;
+mod payments;
 mod users;
 mod webhooks;
 
@@ -29,14 +31,19 @@ pub fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(cluster::show))
         .routes(routes!(cluster::follow))
+        .routes(routes!(orders::locks))
+        .routes(routes!(orders::search))
         .routes(routes!(orders::show))
         .routes(routes!(orders::release))
         .routes(routes!(orders::refund))
+        .routes(routes!(users::search))
         .routes(routes!(users::show))
         .routes(routes!(users::ban))
         .routes(routes!(users::unban))
         .routes(routes!(users::set_roles))
+        .routes(routes!(payments::stuck))
         .routes(routes!(outbox::show))
+        .routes(routes!(audit::list))
         .routes(routes!(invariants::show, invariants::start))
         .routes(routes!(webhooks::list, webhooks::create))
         .routes(routes!(webhooks::change, webhooks::remove))

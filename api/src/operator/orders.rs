@@ -1,22 +1,157 @@
 //! Locks and orders, whoever's they are: found, released, refunded.
 
-use axum::extract::State;
+use axum::extract::{OriginalUri, State};
 use axum::response::Response;
 use holdfast_ledger::command::Command;
-use holdfast_ledger::id::OrderId;
-use holdfast_ledger::query;
+use holdfast_ledger::entities::Order;
+use holdfast_ledger::id::{Id, OrderId, UserId};
+use holdfast_ledger::query::{self, Cursor, Page};
+use holdfast_ledger::store::StoreError;
 use holdfast_raft::node::Consistency;
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, StatusCode, Uri, header};
+use serde::Deserialize;
+use utoipa::IntoParams;
 
 use super::{Onlooker, Operator};
-use crate::app::App;
+use crate::app::{App, Ledger};
 use crate::error::Fault;
 use crate::fields::path_id;
-use crate::headers::{etag, json};
+use crate::headers::{etag, freshness, json};
 use crate::idempotency;
 use crate::openapi::{IdempotencyParam, Problem};
-use crate::orders::OrderView;
-use crate::router::PathText;
+use crate::orders::{OrderView, status_name};
+use crate::paging;
+use crate::router::{PathText, QueryOf};
+
+/// What an order can be, on the wire.
+const STATUSES: [&str; 4] = ["created", "awaiting:payment", "complete", "cancelled"];
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct OrdersQuery {
+    /// The id of an order, of a ticket or of a user, or a whole address.
+    q: Option<String>,
+    /// `created`, `awaiting:payment`, `complete` or `cancelled`.
+    status: Option<String>,
+    limit: Option<String>,
+    cursor: Option<String>,
+    consistency: Option<String>,
+    #[serde(rename = "min-index")]
+    min_index: Option<String>,
+}
+
+/// Which orders are looked for.
+#[derive(Clone, Copy)]
+struct Wanted<'a> {
+    status: Option<&'a str>,
+    /// Of an order, a ticket or a user: ids are of one kind to look at.
+    id: Option<Id>,
+}
+
+impl Wanted<'_> {
+    fn has(&self, order: &Order) -> bool {
+        let concerns = |id: Id| order.user.0 == id || order.lines.iter().any(|line| line.ticket.0 == id);
+        self.status.is_none_or(|status| status == status_name(order.status)) && self.id.is_none_or(concerns)
+    }
+}
+
+type Found = Page<(OrderId, Order)>;
+
+impl OrdersQuery {
+    fn status(&self) -> Result<Option<&str>, Fault> {
+        let status = self.status.as_deref().filter(|status| !status.is_empty());
+        if status.is_some_and(|status| !STATUSES.contains(&status)) {
+            return Err(Fault::bad_field("status", "invalid", format!("Statuses are {}", STATUSES.join(", "))));
+        }
+        Ok(status)
+    }
+
+    /// What is looked for, if anything.
+    fn q(&self) -> Option<&str> {
+        self.q.as_deref().map(str::trim).filter(|q| !q.is_empty())
+    }
+}
+
+/// `GET /api/operator/locks`: live locks, the one that runs out first comes first.
+#[utoipa::path(
+    get, path = "/api/operator/locks", tag = "operators", security(("session" = ["operator-read"])),
+    params(OrdersQuery),
+    responses((status = 200, description = "A page of the orders that hold them", body = Vec<OrderView>))
+)]
+pub async fn locks(
+    State(app): State<App>,
+    _: Onlooker,
+    OriginalUri(uri): OriginalUri,
+    headers: HeaderMap,
+    QueryOf(query): QueryOf<OrdersQuery>,
+) -> Result<Response, Fault> {
+    list(&app, &uri, &headers, &query, |state, wanted, after, limit| {
+        let mut page = query::locks_live(state, after, limit)?;
+        page.rows.retain(|(id, order)| wanted.has(order) || wanted.id == Some(id.0));
+        Ok(page)
+    })
+    .await
+}
+
+/// `GET /api/operator/orders`: anybody's orders, newest first. A page may have fewer rows than asked for and still a next
+/// one, as only so many orders are looked at for it.
+#[utoipa::path(
+    get, path = "/api/operator/orders", tag = "operators", security(("session" = ["operator-read"])),
+    params(OrdersQuery),
+    responses((status = 200, description = "A page of them", body = Vec<OrderView>))
+)]
+pub async fn search(
+    State(app): State<App>,
+    _: Onlooker,
+    OriginalUri(uri): OriginalUri,
+    headers: HeaderMap,
+    QueryOf(query): QueryOf<OrdersQuery>,
+) -> Result<Response, Fault> {
+    list(&app, &uri, &headers, &query, |state, wanted, after, limit| {
+        let Some(id) = wanted.id else { return query::orders(state, |order| wanted.has(order), after, limit) };
+        if let Some(order) = query::order(state, OrderId(id))? {
+            return Ok(Page { rows: vec![(OrderId(id), order)], next: None });
+        }
+        if query::user(state, UserId(id))?.is_none() {
+            return query::orders(state, |order| wanted.has(order), after, limit);
+        }
+        let mut page = query::orders_of_user(state, UserId(id), after, limit)?;
+        page.rows.retain(|(_, order)| wanted.has(order));
+        Ok(page)
+    })
+    .await
+}
+
+/// A page of orders that `find` finds.
+async fn list(
+    app: &App,
+    uri: &Uri,
+    headers: &HeaderMap,
+    query: &OrdersQuery,
+    find: impl Fn(&Ledger, Wanted, Option<&Cursor>, usize) -> Result<Found, StoreError> + Send + Sync,
+) -> Result<Response, Fault> {
+    let freshness = freshness(headers, query.consistency.as_deref(), query.min_index.as_deref())?;
+    let page = paging::wanted(query.limit.as_deref(), query.cursor.as_deref())?;
+    let (status, q) = (query.status()?, query.q());
+    let find = |state: &Ledger| {
+        let id = match q {
+            None => None,
+            Some(q) => match q.parse().ok() {
+                Some(id) => Some(id),
+                None => match query::user_by_email(state, q)? {
+                    Some((user, ..)) => Some(user.0),
+                    None => return Ok(Page { rows: Vec::new(), next: None }),
+                },
+            },
+        };
+        find(state, Wanted { status, id }, page.after.as_ref(), page.limit)
+    };
+    let seen = app.read(freshness, find).await?;
+    let views: Vec<_> = seen.value.rows.iter().map(|(id, order)| OrderView::new(*id, order, seen.now_ms)).collect();
+    let mut response = json(StatusCode::OK, &views, seen.index);
+    paging::link_next(&mut response, uri, seen.value.next.as_ref());
+    Ok(response)
+}
 
 /// `GET /api/operator/orders/:orderId`: anybody's order.
 #[utoipa::path(

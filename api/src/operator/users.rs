@@ -1,6 +1,6 @@
 //! Accounts: found, banned, given roles.
 
-use axum::extract::State;
+use axum::extract::{OriginalUri, State};
 use axum::response::Response;
 use holdfast_ledger::command::Command;
 use holdfast_ledger::entities::{Personal, Roles, User};
@@ -10,17 +10,18 @@ use holdfast_ledger::store::StoreError;
 use holdfast_raft::node::Consistency;
 use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use super::{Onlooker, Operator};
 use crate::app::{App, Ledger};
 use crate::body::JsonBody;
 use crate::error::Fault;
 use crate::fields::path_id;
-use crate::headers::json;
+use crate::headers::{freshness, json};
 use crate::idempotency;
 use crate::openapi::{EntityId, IdempotencyParam, Time};
-use crate::router::PathText;
+use crate::paging;
+use crate::router::{PathText, QueryOf};
 use crate::time::{Rfc3339, rfc3339};
 
 /// The roles that can be given, as they are called on the wire.
@@ -68,6 +69,54 @@ impl<'a> AccountView<'a> {
             created_at: rfc3339(user.created_ms),
         }
     }
+}
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct UsersQuery {
+    /// How the address begins, in any case; an id finds that account.
+    q: Option<String>,
+    limit: Option<String>,
+    cursor: Option<String>,
+    consistency: Option<String>,
+    #[serde(rename = "min-index")]
+    min_index: Option<String>,
+}
+
+/// `GET /api/operator/users`: accounts by how their address begins, in the order of their addresses.
+#[utoipa::path(
+    get, path = "/api/operator/users", tag = "operators", security(("session" = ["operator-read"])), params(UsersQuery),
+    responses((status = 200, description = "A page of them", body = Vec<AccountView>))
+)]
+pub async fn search(
+    State(app): State<App>,
+    _: Onlooker,
+    OriginalUri(uri): OriginalUri,
+    headers: HeaderMap,
+    QueryOf(query): QueryOf<UsersQuery>,
+) -> Result<Response, Fault> {
+    let freshness = freshness(&headers, query.consistency.as_deref(), query.min_index.as_deref())?;
+    let wanted = paging::wanted(query.limit.as_deref(), query.cursor.as_deref())?;
+    let (q, after) = (query.q.as_deref().unwrap_or_default().trim(), wanted.after.as_ref());
+    let by_id: Option<UserId> = q.parse().ok();
+    let find = |state: &Ledger| match by_id.map(|id| Ok((id, account(state, id)?))).transpose()? {
+        Some((id, found)) => {
+            let rows = found.map(|(user, personal)| (id, user, personal)).into_iter().collect();
+            Ok((rows, None))
+        }
+        None => {
+            let page = query::users_by_email(state, q, after, wanted.limit)?;
+            let rows = page.rows.into_iter().map(|(id, user, personal)| (id, user, Some(personal)));
+            Ok((rows.collect::<Vec<_>>(), page.next))
+        }
+    };
+    let seen = app.read(freshness, find).await?;
+    let (rows, next) = &seen.value;
+    let views: Vec<_> =
+        rows.iter().map(|(id, user, personal)| AccountView::new(*id, user, personal.as_ref())).collect();
+    let mut response = json(StatusCode::OK, &views, seen.index);
+    paging::link_next(&mut response, &uri, next.as_ref());
+    Ok(response)
 }
 
 /// `GET /api/operator/users/:id`: one account.

@@ -168,3 +168,72 @@ async fn a_ticket_is_watched_and_no_longer() {
     watcher.post(&format!("/api/tickets/{NO_SUCH_ID}/watch"), json!({})).await.is(404);
     Client::anonymous(&World::shared().url).post(&path, json!({})).await.is(401);
 }
+
+#[tokio::test]
+async fn locks_and_orders_are_found() {
+    let (ticket, mut buyer) = a_ticket_and_a_buyer(&World::shared().url).await;
+    let order = buyer.order(&ticket).await;
+    let user = buyer.user_id().await;
+    let email = buyer.get("/api/users/currentuser").await.body["currentUser"]["email"].as_str().unwrap().to_string();
+    let mut operator = Client::operator().await;
+    for q in [&order, &ticket, &user, &email] {
+        let found = operator.get(&format!("/api/operator/orders?q={q}&status=created")).await.is(200).body;
+        assert_eq!((found.as_array().unwrap().len(), &found[0]["id"]), (1, &json!(order)), "{q}");
+        let locks = operator.get(&format!("/api/operator/locks?q={q}")).await.is(200).body;
+        assert_eq!(locks[0]["id"], json!(order), "{q}");
+    }
+    let newest = operator.get("/api/operator/orders?limit=1").await.is(200);
+    assert_eq!(newest.body.as_array().unwrap().len(), 1);
+    buyer.delete(&format!("/api/orders/{order}")).await.is(204);
+    let of_user = async |operator: &mut Client, status: &str| {
+        let path = format!("/api/operator/orders?q={user}&status={status}");
+        operator.get(&path).await.is(200).body.as_array().unwrap().len()
+    };
+    assert_eq!((of_user(&mut operator, "created").await, of_user(&mut operator, "cancelled").await), (0, 1));
+    assert_eq!(operator.get(&format!("/api/operator/locks?q={order}")).await.is(200).body, json!([]));
+    assert_eq!(operator.get("/api/operator/orders?q=nobody@nowhere.com").await.is(200).body, json!([]));
+    assert_eq!(operator.get("/api/operator/orders?status=eaten").await.is(400).body["errors"][0]["field"], "status");
+}
+
+#[tokio::test]
+async fn accounts_are_found_by_address_and_id() {
+    let mut user = Client::new().await;
+    let (id, me) = (user.user_id().await, user.get("/api/users/currentuser").await.body);
+    let email = me["currentUser"]["email"].as_str().unwrap();
+    let mut operator = Client::operator().await;
+    for q in [email, &email.to_uppercase(), &id] {
+        let found = operator.get(&format!("/api/operator/users?q={q}")).await.is(200).body;
+        assert!(found.as_array().unwrap().iter().any(|account| account["id"] == json!(id)), "{q}: {found}");
+    }
+    assert_eq!(operator.get(&format!("/api/operator/users?q={NO_SUCH_ID}")).await.is(200).body, json!([]));
+    let page = operator.get("/api/operator/users?limit=2").await.is(200);
+    assert!(page.body.as_array().unwrap().len() == 2 && page.header("link").contains("limit=2"));
+}
+
+#[tokio::test]
+async fn payments_that_hang_are_listed() {
+    let mut operator = Client::operator().await;
+    assert_eq!(operator.get("/api/operator/payments?openForSeconds=3600").await.is(200).body, json!([]));
+    operator.get("/api/operator/payments").await.is(200);
+    let answer = operator.get("/api/operator/payments?openForSeconds=soon").await.is(400);
+    assert_eq!(answer.body["errors"][0]["field"], "openForSeconds");
+}
+
+#[tokio::test]
+async fn what_operators_do_is_written_down_in_a_chain() {
+    let mut operator = Client::operator().await;
+    let (me, user) = (operator.user_id().await, Client::new().await.user_id().await);
+    operator.post(&format!("/api/operator/users/{user}/ban"), json!({})).await.is(200);
+    operator.post(&format!("/api/operator/users/{user}/unban"), json!({})).await.is(200);
+    let rows = operator.get("/api/operator/audit").await.is(200).body;
+    let rows = rows.as_array().unwrap();
+    let of_user: Vec<_> = rows.iter().filter(|row| row["subject"] == json!(user)).collect();
+    assert_eq!(
+        of_user.iter().map(|row| row["action"].as_str().unwrap()).collect::<Vec<_>>(),
+        ["unban_user", "ban_user"]
+    );
+    assert!(of_user.iter().all(|row| row["actor"] == json!(me) && row["subjectKind"] == "user"));
+    for pair in rows.windows(2) {
+        assert_eq!(pair[0]["previousHash"], pair[1]["hash"], "newest first");
+    }
+}
