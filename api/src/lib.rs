@@ -21,6 +21,7 @@ mod health;
 mod history;
 mod idempotency;
 mod limits;
+mod line;
 mod live;
 mod middleware;
 mod openapi;
@@ -31,6 +32,7 @@ mod paging;
 mod password;
 mod payments;
 mod router;
+mod sales;
 #[cfg(not(madsim))]
 pub mod server;
 mod services;

@@ -131,7 +131,7 @@ fn reason_name(status: OrderStatus) -> Option<&'static str> {
 
 /// What is asked for: `ticketId` with what the buyer saw, or `tickets`, a list of the same.
 #[derive(Deserialize, ToSchema)]
-#[schema(as = NewOrder)]
+#[schema(as = NewOrder, example = json!({"ticketId": "000000000000000100000000", "max_price": 20}))]
 struct PlaceBody<'a> {
     #[serde(borrow, rename = "ticketId")]
     #[schema(value_type = Option<EntityId>)]

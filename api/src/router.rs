@@ -14,8 +14,8 @@ use utoipa_axum::routes;
 use crate::app::App;
 use crate::error::Fault;
 use crate::{
-    cluster, health, live, middleware, openapi, operator, orders, pages, payments, services, signed_ticket, tickets,
-    users, watch,
+    cluster, health, line, live, middleware, openapi, operator, orders, pages, payments, sales, services,
+    signed_ticket, tickets, users, watch,
 };
 
 /// All routes, each with its description.
@@ -27,6 +27,8 @@ pub fn routes() -> OpenApiRouter<App> {
         .merge(live::routes())
         .merge(signed_ticket::routes())
         .merge(watch::routes())
+        .merge(line::routes())
+        .merge(sales::routes())
         .merge(operator::routes())
         .merge(payments::routes())
         .merge(services::routes())
@@ -34,7 +36,7 @@ pub fn routes() -> OpenApiRouter<App> {
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
         .routes(routes!(health::version))
-        .routes(routes!(openapi::show))
+        .merge(openapi::routes())
 }
 
 /// All routes, ready to serve. Free of sockets: put it on a listener, or call it as a service.

@@ -119,7 +119,8 @@ pub fn refused(refusal: &Refusal, now_ms: u64) -> Fault {
     };
     match refusal {
         Refusal::TicketReserved { ticket, deadline_ms } => {
-            until(fault.member("ticketId", ticket), "reservedUntil", *deadline_ms)
+            let fault = fault.member("ticketId", ticket).member("line", &format!("/api/tickets/{ticket}/line"));
+            until(fault, "reservedUntil", *deadline_ms)
         }
         Refusal::TicketReservedByYou { ticket, order } => fault.member("ticketId", ticket).member("orderId", order),
         Refusal::TicketNotFound { ticket }

@@ -2,7 +2,6 @@
 
 use axum::extract::State;
 use axum::response::Response;
-use holdfast_ledger::entities::Holding;
 use holdfast_ledger::event::{Event, EventBody};
 use holdfast_ledger::id::{TicketId, UserId};
 use holdfast_ledger::limits::PAGE_ROWS_MAX;
@@ -19,6 +18,7 @@ use crate::app::{App, Ledger};
 use crate::error::Fault;
 use crate::fields::price_json;
 use crate::openapi::Problem;
+use crate::tickets::status_name;
 
 /// A reader who is further behind than this many events is told to load the list again.
 const BACKLOG_EVENTS_MAX: u64 = 2_000;
@@ -127,16 +127,9 @@ fn view(event: &Event) -> Option<AvailabilityView<'_>> {
     let EventBody::Ticket { title, price_minor, currency, user, holding, withdrawn, .. } = &event.body else {
         return None;
     };
-    let status = match holding {
-        Holding::Free if *withdrawn => "withdrawn",
-        Holding::Free => "available",
-        Holding::Locked { .. } => "locked",
-        Holding::Sold { .. } => "sold",
-        Holding::Offered { .. } => "offered",
-    };
     Some(AvailabilityView {
         id: TicketId(event.entity),
-        status,
+        status: status_name(holding, *withdrawn),
         title,
         price: price_json(*price_minor, *currency),
         currency: *currency,

@@ -18,7 +18,7 @@ use crate::openapi::Problem;
 use crate::orders::{OrderView, owned};
 use crate::router::PathText;
 use crate::session::Caller;
-use crate::tickets::TicketView;
+use crate::tickets::{TicketView, held_until_ms};
 
 pub fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(availability)).routes(routes!(of_ticket)).routes(routes!(of_order))
@@ -41,8 +41,8 @@ async fn of_ticket(State(app): State<App>, PathText(id): PathText, reader: Reade
     };
     let seen = app.read(reader.freshness(), find).await?;
     let last = seen.value.ok_or_else(|| Fault::not_found("ticket_not_found").log_index(seen.index))?;
-    let told = known_version(last, reader.resumes_at);
-    Ok(respond(app, reader, TicketWatched { id, told }))
+    let known = known_version(last, reader.resumes_at);
+    Ok(respond(app, reader, TicketWatched { id, known, told: None }))
 }
 
 /// `GET /api/orders/:orderId/events`: the caller's own order as it changes, as server-sent events. The data of an `order`
@@ -84,17 +84,31 @@ fn known_version(last: Option<(u64, u64)>, resumes_at: Option<u64>) -> Option<u6
 
 struct TicketWatched {
     id: TicketId,
-    /// The version that was told last.
-    told: Option<u64>,
+    /// The version that the reader has seen before the stream began.
+    known: Option<u64>,
+    told: Option<Told>,
+}
+
+/// What of a ticket was told last: its version, and what changes without one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Told {
+    version: u64,
+    waiting: u32,
+    held_until_ms: Option<u64>,
 }
 
 impl Watched for TicketWatched {
-    fn look(&mut self, _app: &App, state: &Ledger) -> Result<Vec<Frame>, StoreError> {
+    fn look(&mut self, app: &App, state: &Ledger) -> Result<Vec<Frame>, StoreError> {
         let Some(ticket) = query::ticket(state, self.id)? else { return Ok(Vec::new()) };
-        if self.told.replace(ticket.version) == Some(ticket.version) {
+        let held_until_ms = held_until_ms(state, &ticket)?;
+        let now = Told { version: ticket.version, waiting: ticket.waiting, held_until_ms };
+        let before = self.told.replace(now);
+        if before == Some(now) || self.known.take() == Some(ticket.version) {
             return Ok(Vec::new());
         }
-        Ok(vec![Frame::new("ticket", Some(state.meta().index), &TicketView::new(self.id, &ticket))])
+        let now_ms = app.ledger_clock.observe(state.meta().now_ms);
+        let view = TicketView::new(self.id, &ticket).held_until(held_until_ms, now_ms);
+        Ok(vec![Frame::new("ticket", Some(state.meta().index), &view)])
     }
 }
 

@@ -17,7 +17,7 @@ pub const BAD_PRICE_EDIT: &str = "Price must be provided and must be greater tha
 
 /// A ticket as it is sent.
 #[derive(Default, Deserialize, ToSchema)]
-#[schema(as = NewTicket)]
+#[schema(as = NewTicket, example = json!({"title": "Concert", "price": 19.99}))]
 #[serde(rename_all = "camelCase")]
 pub struct TicketBody<'a> {
     #[serde(borrow)]

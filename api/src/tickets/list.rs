@@ -23,8 +23,12 @@ use crate::session::Identity;
 pub struct ListQuery {
     limit: Option<String>,
     cursor: Option<String>,
+    /// Words that the ticket's words begin with.
     q: Option<String>,
+    /// A seller's id, or `me`: the caller's own, whatever their status.
     seller: Option<String>,
+    /// The whole name of an event, in any case.
+    event: Option<String>,
     min_price: Option<String>,
     max_price: Option<String>,
     currency: Option<String>,
@@ -54,8 +58,9 @@ impl ListQuery {
         };
         Ok(TicketFilter {
             seller,
-            search: given(&self.q),
-            event_name: None,
+            // An event's words lead to its tickets without a look at all the others.
+            search: given(&self.q).or_else(|| given(&self.event)),
+            event_name: given(&self.event),
             price_minor_min: minor(min, "minPrice")?,
             price_minor_max: minor(max, "maxPrice")?,
             currency,

@@ -7,10 +7,12 @@ mod view;
 use axum::extract::State;
 use axum::response::Response;
 use holdfast_ledger::command::{Command, NewTicket};
+use holdfast_ledger::entities::Ticket;
 use holdfast_ledger::id::TicketId;
 use holdfast_ledger::limits::BULK_TICKETS_MAX;
 use holdfast_ledger::outcome::Reply;
 use holdfast_ledger::query;
+use holdfast_ledger::store::StoreError;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -19,8 +21,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use self::body::{BAD_PRICE, BAD_PRICE_EDIT, TicketBody};
-pub use self::view::TicketView;
-use crate::app::{App, Done};
+pub use self::view::{TicketView, held_until_ms, status_name};
+use crate::app::{App, Done, Ledger};
 use crate::body::{BULK_BODY_BYTES_MAX, JsonBody};
 use crate::error::{Complaint, Fault, complaint};
 use crate::fields::{Complaints, path_id};
@@ -219,14 +221,22 @@ async fn answer(app: &App, status: StatusCode, done: &Done) -> Result<Response, 
 }
 
 async fn ticket_answer(app: &App, status: StatusCode, id: TicketId, done: &Done) -> Result<Response, Fault> {
-    let seen = app.read_own(done.index, |state| query::ticket(state, id)).await?;
-    let ticket = seen.value.ok_or_else(|| Fault::not_found("ticket_not_found"))?;
-    let mut response = json(status, &TicketView::new(id, &ticket), done.decided_at);
+    let seen = app.read_own(done.index, |state| ticket_held(state, id)).await?;
+    let (ticket, held_until_ms) = seen.value.ok_or_else(|| Fault::not_found("ticket_not_found"))?;
+    let view = TicketView::new(id, &ticket).held_until(held_until_ms, seen.now_ms);
+    let mut response = json(status, &view, done.decided_at);
     response.headers_mut().insert(header::ETAG, etag(ticket.version));
     if done.replayed {
         response.headers_mut().insert(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
     }
     Ok(response)
+}
+
+/// A ticket, and when what holds it runs out.
+fn ticket_held(state: &Ledger, id: TicketId) -> Result<Option<(Ticket, Option<u64>)>, StoreError> {
+    let Some(ticket) = query::ticket(state, id)? else { return Ok(None) };
+    let held_until_ms = held_until_ms(state, &ticket)?;
+    Ok(Some((ticket, held_until_ms)))
 }
 
 /// `GET /api/tickets/:id`: one ticket.
@@ -242,12 +252,14 @@ pub async fn show(
 ) -> Result<Response, Fault> {
     let id = path_id(&id, "id")?;
     let freshness = freshness(&headers, query.consistency.as_deref(), query.min_index.as_deref())?;
-    let seen = app.read(freshness, |state| query::ticket(state, id)).await?;
-    let ticket = seen.value.ok_or_else(|| Fault::not_found("ticket_not_found").log_index(seen.index))?;
+    let seen = app.read(freshness, |state| ticket_held(state, id)).await?;
+    let found = seen.value.ok_or_else(|| Fault::not_found("ticket_not_found").log_index(seen.index));
+    let (ticket, held_until_ms) = found?;
     if let Some(response) = not_modified(&headers, ticket.version, seen.index) {
         return Ok(response);
     }
-    let mut response = json(StatusCode::OK, &TicketView::new(id, &ticket), seen.index);
+    let view = TicketView::new(id, &ticket).held_until(held_until_ms, seen.now_ms);
+    let mut response = json(StatusCode::OK, &view, seen.index);
     response.headers_mut().insert(header::ETAG, etag(ticket.version));
     Ok(response)
 }

@@ -292,3 +292,30 @@ async fn r11_a_withdrawn_ticket_is_off_sale_and_a_locked_one_is_at_release() {
     assert_eq!(nobody().get(&format!("/api/tickets/{locked}")).await.body["status"], "withdrawn");
     buyer.delete(&format!("/api/tickets/{free}")).await.is(401);
 }
+
+#[tokio::test]
+async fn a_seller_sees_what_he_has_sold_for_what_was_paid() {
+    let mut seller = Client::new().await;
+    let ticket = seller.ticket("20.00").await;
+    let mut buyer = Client::new().await;
+    let order = buyer.order(&ticket).await;
+    assert_eq!(seller.get("/api/sales").await.is(200).body, json!([]));
+    buyer.pay(&order, "tok_visa").await.is(201);
+    let sales = seller.get("/api/sales").await.is(200).body;
+    assert_eq!((&sales[0]["ticketId"], &sales[0]["orderId"]), (&json!(ticket), &json!(order)));
+    assert_eq!((&sales[0]["price"], sales[0]["soldAt"].is_string()), (&json!(20), true));
+    assert_eq!(buyer.get("/api/sales").await.is(200).body, json!([]));
+    nobody().get("/api/sales").await.is(401);
+}
+
+#[tokio::test]
+async fn d16_the_list_is_filtered_by_event() {
+    let mut seller = Client::new().await;
+    let mut of = async |event: &str| {
+        let body = json!({"title": "seat", "price": 5, "eventName": event});
+        seller.post("/api/tickets", body).await.is(201).id()
+    };
+    let (ticket, _) = (of("Otter Night").await, of("Otter Nightfall").await);
+    let listed = nobody().get("/api/tickets?event=otter+night").await.is(200).body;
+    assert_eq!((listed.as_array().unwrap().len(), &listed[0]["id"]), (1, &json!(ticket)));
+}
