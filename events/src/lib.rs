@@ -2,6 +2,7 @@
 
 pub mod banned;
 pub mod broker;
+pub mod check;
 pub mod consumer;
 pub mod dead;
 pub mod memory;

@@ -42,6 +42,8 @@ pub struct Settings {
     pub batch_max: usize,
     /// What takes longer than this comes again.
     pub handle_timeout: Duration,
+    /// What is not acknowledged within this comes again: longer than what is taken at once should take.
+    pub ack_wait: Duration,
     /// Pauses before a message comes again grow from here …
     pub retry_min: Duration,
     /// … up to this.
@@ -60,16 +62,12 @@ impl Settings {
             start: StartAt::First,
             batch_max: 32,
             handle_timeout: Duration::from_secs(20),
+            ack_wait: Duration::from_secs(30),
             retry_min: Duration::from_millis(100),
             retry_max: Duration::from_secs(10),
             failures_max: 5,
             deliveries_max: 1_000,
         }
-    }
-
-    /// What is not acknowledged within this comes again: longer than a whole batch of one entity should take.
-    fn ack_wait(&self) -> Duration {
-        self.handle_timeout + Duration::from_secs(10)
     }
 
     fn retry_after(&self, deliveries: u64) -> Duration {

@@ -124,7 +124,7 @@ fn pull(settings: &Settings, filter: Option<String>, start: StartAt) -> PullSett
         durable: Some(settings.durable.clone()),
         filter,
         start,
-        ack_wait: settings.ack_wait(),
+        ack_wait: settings.ack_wait,
         ack_pending_max: settings.batch_max * 16,
     }
 }

@@ -2,4 +2,6 @@
 
 #![cfg(not(madsim))]
 
+mod relay;
+mod support;
 mod wire;
