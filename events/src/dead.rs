@@ -59,7 +59,7 @@ pub(crate) async fn bury(
 ) -> Result<(), BrokerError> {
     let original = &delivery.message;
     let mut headers = original.headers.clone();
-    headers.retain(|(name, _)| !name.starts_with(OURS) && !name.to_ascii_lowercase().starts_with("nats-"));
+    headers.retain(|(name, _)| is_of_event(name));
     headers.extend([
         (REASON.into(), shortened(reason)),
         (CONSUMER.into(), consumer.to_string()),
@@ -133,8 +133,13 @@ fn read(stored: Stored) -> Option<DeadLetter> {
     let (consumer, reason, stream, subject) = (text(CONSUMER)?, text(REASON)?, text(STREAM)?, text(SUBJECT)?);
     let (stream_seq, deliveries) = (number(SEQ)?, number(DELIVERIES)?);
     message.subject = subject;
-    message.headers.retain(|(name, _)| !name.starts_with(OURS) && !name.eq_ignore_ascii_case("nats-msg-id"));
+    message.headers.retain(|(name, _)| is_of_event(name));
     Some(DeadLetter { seq, consumer, reason, stream, stream_seq, deliveries, message })
+}
+
+/// Whether a header belongs to the event: neither to its having been laid down nor to the broker.
+fn is_of_event(name: &str) -> bool {
+    !name.starts_with(OURS) && !name.to_ascii_lowercase().starts_with("nats-")
 }
 
 /// One line, not too long: it becomes a header.

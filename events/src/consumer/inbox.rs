@@ -3,8 +3,8 @@
 //! Bounded: beyond so many entities those longest untouched are forgotten. An entity that was forgotten looks like a gap, which the
 //! handler settles by the ledger. The same goes for records that a power failure took: at worst an event is handled again.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use holdfast_ledger::id::Id;
 
@@ -53,16 +53,63 @@ impl Key {
     }
 }
 
-/// An inbox that the workers of one process share.
-pub type SharedInbox = Arc<Mutex<dyn Inbox>>;
+/// An inbox that the workers of one process share. Of one entity, only one of them handles an event at a time. Clones are the
+/// same inbox.
+#[derive(Clone)]
+pub struct SharedInbox(Arc<Mutex<Desk>>);
+
+struct Desk {
+    inbox: Box<dyn Inbox>,
+    /// What a worker is at.
+    taken: BTreeSet<Key>,
+}
 
 /// Makes an inbox one that workers share.
 pub fn shared(inbox: impl Inbox + 'static) -> SharedInbox {
-    Arc::new(Mutex::new(inbox))
+    SharedInbox(Arc::new(Mutex::new(Desk { inbox: Box::new(inbox), taken: BTreeSet::new() })))
+}
+
+/// The right to handle an entity's events, until it is dropped.
+pub(super) struct Claim {
+    inbox: SharedInbox,
+    key: Key,
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.inbox.lock().taken.remove(&self.key);
+    }
+}
+
+impl SharedInbox {
+    fn lock(&self) -> MutexGuard<'_, Desk> {
+        self.0.lock().expect("no holder of the inbox panics")
+    }
+
+    /// `None` while another worker is at the same entity.
+    pub(super) fn claim(&self, key: Key) -> Option<Claim> {
+        self.lock().taken.insert(key).then(|| Claim { inbox: self.clone(), key })
+    }
+
+    pub(super) fn place(&self, envelope: &Envelope) -> Place {
+        place(&*self.lock().inbox, envelope)
+    }
+
+    pub(super) fn record(&self, envelope: &Envelope, version: u64) -> Result<(), InboxError> {
+        self.lock().inbox.record(Key::of(envelope), version)
+    }
+
+    pub(super) fn lineage(&self) -> u16 {
+        self.lock().inbox.lineage()
+    }
+
+    pub(super) fn raise(&self, lineage: u16) -> Result<(), InboxError> {
+        self.lock().inbox.raise(lineage)
+    }
 }
 
 /// Where `envelope` stands.
-pub(super) fn place(inbox: &dyn Inbox, envelope: &Envelope) -> Place {
+fn place(inbox: &dyn Inbox, envelope: &Envelope) -> Place {
     if envelope.lineage < inbox.lineage() {
         return Place::Over;
     }

@@ -10,7 +10,7 @@ use futures_util::stream::{self, StreamExt};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-use super::inbox::{Inbox, InboxError, Key, Place, place};
+use super::inbox::{InboxError, Key, Place};
 use super::{Consumer, OnGap, Received, Settings, Trouble};
 use crate::broker::{
     BrokerError, Connection, DEAD_STREAM, Delivery, Pull, PullSettings, StartAt, StreamSettings, ledger_stream,
@@ -202,8 +202,10 @@ impl Work<'_> {
     async fn settle(&self, received: &Received) -> Result<(), Undone> {
         let envelope = &received.message.envelope;
         self.follow_lineage(envelope.lineage).await?;
-        let place = place(&*self.inbox(), envelope);
-        match place {
+        let inbox = &self.consumer.inbox;
+        // What was not acknowledged in time is delivered to another worker while the first is still at it.
+        let Some(_claim) = inbox.claim(Key::of(envelope)) else { return Err(Undone::Later) };
+        match inbox.place(envelope) {
             Place::Over => return Ok(()),
             // An operator wants it handled, whatever has come since.
             _ if received.replayed => {}
@@ -213,7 +215,7 @@ impl Work<'_> {
                 OnGap::Handle => {}
                 OnGap::Later => return Err(Undone::Later),
                 OnGap::CaughtUp { version } => {
-                    self.inbox().record(Key::of(envelope), version)?;
+                    inbox.record(envelope, version)?;
                     // The ledger as it was read may be older than the event: then what is missing will be there soon.
                     return if version >= envelope.version { Ok(()) } else { Err(Undone::Later) };
                 }
@@ -223,16 +225,16 @@ impl Work<'_> {
             Ok(handled) => handled?,
             Err(_) => return Err(Trouble::Away("it took too long".into()).into()),
         }
-        self.inbox().record(Key::of(envelope), envelope.version)?;
+        inbox.record(envelope, envelope.version)?;
         Ok(())
     }
 
     async fn follow_lineage(&self, lineage: u16) -> Result<(), Undone> {
-        if lineage <= self.inbox().lineage() {
+        if lineage <= self.consumer.inbox.lineage() {
             return Ok(());
         }
         self.consumer.handler.lineage_rose(lineage).await?;
-        Ok(self.inbox().raise(lineage)?)
+        Ok(self.consumer.inbox.raise(lineage)?)
     }
 
     async fn put_off(&self, delivery: &Delivery, received: &Received, reason: &str) -> Result<(), BrokerError> {
@@ -256,8 +258,7 @@ impl Work<'_> {
         self.failing().remove(&delivery.seq);
         if let Some(envelope) = received.map(|received| &received.message.envelope) {
             // Without the record the next one waits for this one, and is laid down in its turn.
-            let recorded = self.inbox().record(Key::of(envelope), envelope.version);
-            if let Err(error) = recorded {
+            if let Err(error) = self.consumer.inbox.record(envelope, envelope.version) {
                 tracing::warn!(durable, "{error}");
             }
         }
@@ -273,10 +274,6 @@ impl Work<'_> {
             failing.pop_first();
         }
         count
-    }
-
-    fn inbox(&self) -> MutexGuard<'_, dyn Inbox + 'static> {
-        self.consumer.inbox.lock().expect("no holder of the inbox panics")
     }
 
     fn failing(&self) -> MutexGuard<'_, BTreeMap<u64, u32>> {

@@ -1,8 +1,8 @@
 //! NATS JetStream.
 //!
-//! Two generations of servers are served. Since 2.10 a stream can be made to begin at a number; before that (Debian's 2.9.10)
-//! that setting is ignored, and an empty stream is purged up to the number instead, before it is closed to purges. Everything else that
-//! is used here, both have.
+//! Two generations of servers are served. Since 2.10 a stream can be made to begin at a number; an older one (Debian's 2.9.10) ignores
+//! that, so there a stream can be made, or made anew after a loss, only while the outbox still keeps event 1. It is said when
+//! this is met. Everything else that is used here, both have.
 //!
 //! A connection that breaks is over: what was in flight is not carried on silently, the caller connects anew and looks at the
 //! stream again. JetStream acknowledges before it has synced, so what it acknowledged may be gone then.
@@ -15,7 +15,8 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::jetstream::context::{PublishErrorKind, RequestErrorKind};
+use async_nats::RequestErrorKind;
+use async_nats::jetstream::context::PublishErrorKind;
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::response::Response;
 use async_nats::jetstream::{Context, ContextBuilder, ErrorCode};
@@ -25,6 +26,7 @@ use futures_util::{FutureExt, StreamExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use crate::broker::{
     Acknowledged, Broker, BrokerError, Connection, Message, Pull, PullSettings, Stored, StreamSettings, StreamState,
@@ -108,6 +110,9 @@ struct NatsConnection {
     is_lost: watch::Receiver<bool>,
 }
 
+/// For requests without a body.
+const EMPTY: Option<&()> = None;
+
 /// What an answer of JetStream's own is, or its error code.
 enum Answer<T> {
     Good(T),
@@ -115,23 +120,30 @@ enum Answer<T> {
 }
 
 impl NatsConnection {
-    /// Asks JetStream's API.
+    /// Asks JetStream's API. Where it takes no body it must get none.
     async fn ask<T: DeserializeOwned>(
         &self,
         subject: String,
-        body: &(impl Serialize + ?Sized),
+        body: Option<&(impl Serialize + ?Sized)>,
     ) -> Result<Answer<T>, BrokerError> {
         self.check()?;
-        let asked = self.context.request::<_, _, Response<T>>(subject.clone(), body).await;
-        match asked {
+        let body = body.map(|body| serde_json::to_vec(body).expect("requests are JSON")).unwrap_or_default();
+        let client = self.context.client();
+        let asked = client.request(format!("$JS.API.{subject}"), body.into());
+        let answer = match timeout(REQUEST_TIMEOUT, asked).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(error)) if matches!(error.kind(), RequestErrorKind::NoResponders) => {
+                return Err(BrokerError::Away("JetStream is not enabled there, or has no leader".into()));
+            }
+            Ok(Err(error)) => return Err(BrokerError::Away(format!("{subject}: {error}"))),
+            Err(_) => return Err(BrokerError::Away(format!("{subject}: no answer in time"))),
+        };
+        match serde_json::from_slice::<Response<T>>(&answer.payload) {
             Ok(Response::Ok(answer)) => Ok(Answer::Good(answer)),
             Ok(Response::Err { error }) => {
                 Ok(Answer::Code(error.error_code(), BrokerError::Refused(format!("{subject}: {error}"))))
             }
-            Err(error) if matches!(error.kind(), RequestErrorKind::NoResponders) => {
-                Err(BrokerError::Away("JetStream is not enabled there, or has no leader".into()))
-            }
-            Err(error) => Err(BrokerError::Away(format!("{subject}: {error}"))),
+            Err(error) => Err(BrokerError::Refused(format!("{subject}: an answer that cannot be read: {error}"))),
         }
     }
 
@@ -225,7 +237,10 @@ fn message(subject: &str, headers: Option<&HeaderMap>, body: bytes::Bytes) -> Me
         let value = values.first()?;
         Some((name.to_string().into(), value.as_str().to_string()))
     });
-    Message { subject: subject.to_string(), headers: headers.collect(), body }
+    let mut headers: Vec<_> = headers.collect();
+    // The client keeps them in no order.
+    headers.sort();
+    Message { subject: subject.to_string(), headers, body }
 }
 
 impl Connection for NatsConnection {

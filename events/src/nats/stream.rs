@@ -2,11 +2,11 @@
 
 use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::stream::{
-    Config, DiscardPolicy, Info, LastRawMessageErrorKind, PurgeRequest, PurgeResponse, RetentionPolicy, StorageType,
+    Config, DiscardPolicy, Info, LastRawMessageErrorKind, RetentionPolicy, StorageType,
 };
 use serde::Deserialize;
 
-use super::{Answer, NatsConnection, message, with_cause};
+use super::{Answer, EMPTY, NatsConnection, message, with_cause};
 use crate::broker::{BrokerError, Stored, StreamSettings, StreamState, lineage_of};
 
 /// Copies of a stream, the most first: a cluster gives as many as it has brokers, a single one just one.
@@ -25,7 +25,7 @@ pub(super) fn state(info: &Info) -> StreamState {
 
 impl NatsConnection {
     pub(super) async fn stream_info(&self, stream: &str) -> Result<Option<Info>, BrokerError> {
-        match self.ask::<Info>(format!("STREAM.INFO.{stream}"), &()).await? {
+        match self.ask::<Info>(format!("STREAM.INFO.{stream}"), EMPTY).await? {
             Answer::Good(info) => Ok(Some(info)),
             Answer::Code(ErrorCode::STREAM_NOT_FOUND, _) => Ok(None),
             Answer::Code(_, error) => Err(error),
@@ -37,11 +37,6 @@ impl NatsConnection {
             Some(info) => info,
             None => self.make(settings).await?,
         };
-        let info = match settings.append_only && !info.config.deny_purge && info.state.messages == 0 {
-            // Made, and not finished: by an older server, or by somebody who was killed in between.
-            true => self.begin_and_close(settings, info).await?,
-            false => info,
-        };
         match unfit(settings, &info.config) {
             Some(what) => Err(BrokerError::Misconfigured(format!("stream {}: {what}", settings.name))),
             None => Ok(state(&info)),
@@ -49,14 +44,20 @@ impl NatsConnection {
     }
 
     async fn make(&self, settings: &StreamSettings) -> Result<Info, BrokerError> {
+        if settings.first_seq > 1 && !self.numbers_streams {
+            return Err(BrokerError::Misconfigured(format!(
+                "stream {} has to begin with message {}, which NATS can from 2.10 on: this server is older",
+                settings.name, settings.first_seq
+            )));
+        }
         let mut last = None;
         for replicas in REPLICAS {
-            let config = self.config(settings, replicas);
+            let config = config(settings, replicas);
             let subject = format!("STREAM.CREATE.{}", settings.name);
-            let mut made = self.ask(subject.clone(), &config).await?;
+            let mut made = self.ask(subject.clone(), Some(&config)).await?;
             if matches!(made, Answer::Code(ErrorCode::STREAM_SUBJECT_OVERLAP, _)) {
                 self.retire_older(settings).await?;
-                made = self.ask(subject, &config).await?;
+                made = self.ask(subject, Some(&config)).await?;
             }
             match made {
                 Answer::Good(info) => return Ok(info),
@@ -72,44 +73,8 @@ impl NatsConnection {
         Err(last.expect("at least one number of replicas was tried"))
     }
 
-    fn config(&self, settings: &StreamSettings, replicas: usize) -> Config {
-        let numbered = self.numbers_streams && settings.first_seq > 1;
-        Config {
-            name: settings.name.clone(),
-            subjects: settings.subjects.clone(),
-            retention: RetentionPolicy::Limits,
-            discard: DiscardPolicy::Old,
-            storage: StorageType::File,
-            max_bytes: -1,
-            max_messages: -1,
-            max_messages_per_subject: -1,
-            max_age: settings.max_age,
-            duplicate_window: settings.duplicate_window,
-            num_replicas: replicas,
-            first_sequence: numbered.then_some(settings.first_seq),
-            // An older server gets its first number by a purge, so it is closed to purges only after that.
-            deny_delete: settings.append_only,
-            deny_purge: settings.append_only && self.numbers_streams,
-            ..Config::default()
-        }
-    }
-
-    /// Lets an empty stream begin at its number and closes it to purges.
-    async fn begin_and_close(&self, settings: &StreamSettings, info: Info) -> Result<Info, BrokerError> {
-        let name = &settings.name;
-        if info.state.last_sequence + 1 < settings.first_seq {
-            let upto = PurgeRequest { sequence: Some(settings.first_seq), ..PurgeRequest::default() };
-            if let Answer::Code(_, error) = self.ask::<PurgeResponse>(format!("STREAM.PURGE.{name}"), &upto).await? {
-                return Err(error);
-            }
-        }
-        let config = Config { deny_purge: true, ..info.config };
-        self.update(&config).await?;
-        self.stream_info(name).await?.ok_or_else(|| BrokerError::NoStream(name.clone()))
-    }
-
     async fn update(&self, config: &Config) -> Result<(), BrokerError> {
-        match self.ask::<Info>(format!("STREAM.UPDATE.{}", config.name), config).await? {
+        match self.ask::<Info>(format!("STREAM.UPDATE.{}", config.name), Some(config)).await? {
             Answer::Good(_) => Ok(()),
             Answer::Code(_, error) => Err(error),
         }
@@ -136,6 +101,9 @@ impl NatsConnection {
 
     pub(super) async fn stored(&self, stream: &str, seq: u64) -> Result<Option<Stored>, BrokerError> {
         self.check()?;
+        if seq == 0 {
+            return Ok(None);
+        }
         let handle = self.context.get_stream_no_info(stream).await;
         let handle = handle.map_err(|error| BrokerError::Away(error.to_string()))?;
         match handle.get_raw_message(seq).await {
@@ -156,7 +124,7 @@ impl NatsConnection {
 
     pub(super) async fn delete_message(&self, stream: &str, seq: u64) -> Result<bool, BrokerError> {
         let body = serde_json::json!({ "seq": seq });
-        match self.ask::<Success>(format!("STREAM.MSG.DELETE.{stream}"), &body).await? {
+        match self.ask::<Success>(format!("STREAM.MSG.DELETE.{stream}"), Some(&body)).await? {
             Answer::Good(deleted) => Ok(deleted.success),
             Answer::Code(ErrorCode::NO_MESSAGE_FOUND, _) => Ok(false),
             Answer::Code(_, error) => match self.stored(stream, seq).await? {
@@ -168,11 +136,31 @@ impl NatsConnection {
     }
 
     pub(super) async fn delete_consumer(&self, stream: &str, durable: &str) -> Result<bool, BrokerError> {
-        match self.ask::<Success>(format!("CONSUMER.DELETE.{stream}.{durable}"), &()).await? {
+        match self.ask::<Success>(format!("CONSUMER.DELETE.{stream}.{durable}"), EMPTY).await? {
             Answer::Good(deleted) => Ok(deleted.success),
             Answer::Code(ErrorCode::CONSUMER_NOT_FOUND | ErrorCode::STREAM_NOT_FOUND, _) => Ok(false),
             Answer::Code(_, error) => Err(error),
         }
+    }
+}
+
+fn config(settings: &StreamSettings, replicas: usize) -> Config {
+    Config {
+        name: settings.name.clone(),
+        subjects: settings.subjects.clone(),
+        retention: RetentionPolicy::Limits,
+        discard: DiscardPolicy::Old,
+        storage: StorageType::File,
+        max_bytes: -1,
+        max_messages: -1,
+        max_messages_per_subject: -1,
+        max_age: settings.max_age,
+        duplicate_window: settings.duplicate_window,
+        num_replicas: replicas,
+        first_sequence: (settings.first_seq > 1).then_some(settings.first_seq),
+        deny_delete: settings.append_only,
+        deny_purge: settings.append_only,
+        ..Config::default()
     }
 }
 

@@ -46,8 +46,11 @@ struct Window {
 
 /// How far the ledger knows what the stream has.
 struct Mirror {
+    /// What it knows, or is being told.
     told: u64,
     told_at: Instant,
+    /// The last time it could not be told: then only time brings the next.
+    failed: bool,
     telling: Option<BoxFuture<'static, Result<(), Unavailable>>>,
 }
 
@@ -55,7 +58,7 @@ struct Mirror {
 enum Step {
     Acknowledged(u64),
     Applied,
-    Mirrored,
+    Mirrored(Result<(), Unavailable>),
     Look,
 }
 
@@ -141,7 +144,7 @@ impl<O: Outbox> Relay<O> {
     async fn pump(&self, opened: Opened) -> Result<Infallible, Ended> {
         let mut window =
             Window { acks: FuturesOrdered::new(), sent: opened.last, confirmed: opened.last, due: Instant::now() };
-        let mut mirror = Mirror { told: 0, told_at: Instant::now(), telling: None };
+        let mut mirror = Mirror { told: 0, told_at: Instant::now(), failed: false, telling: None };
         let mut queue = VecDeque::new();
         let (mut index, mut more) = (0, true);
         loop {
@@ -162,7 +165,13 @@ impl<O: Outbox> Relay<O> {
                     metrics::counter!("holdfast_events_published_total").increment(1);
                 }
                 Step::Applied => more = true,
-                Step::Mirrored => mirror.telling = None,
+                Step::Mirrored(told) => {
+                    mirror.telling = None;
+                    mirror.failed = told.is_err();
+                    if mirror.failed {
+                        mirror.told = 0;
+                    }
+                }
                 Step::Look if !self.outbox.leads() => return Err(Ended::NotLeading),
                 Step::Look => {}
             }
@@ -189,14 +198,14 @@ impl<O: Outbox> Relay<O> {
     /// Begins to tell the ledger how far the stream has come, when enough has come together.
     fn tell(&self, mirror: &mut Mirror, confirmed: u64) {
         let news = confirmed.saturating_sub(mirror.told);
-        let is_time = news >= self.settings.mirror_events || mirror.told_at.elapsed() >= self.settings.mirror_interval;
-        if news == 0 || !is_time || mirror.telling.is_some() {
+        let is_much = news >= self.settings.mirror_events && !mirror.failed;
+        let is_time = news > 0 && mirror.told_at.elapsed() >= self.settings.mirror_interval;
+        if mirror.telling.is_some() || !(is_much || is_time) {
             return;
         }
         let outbox = self.outbox.clone();
-        let telling = async move { outbox.acknowledge(confirmed).await }.boxed();
-        mirror.telling = Some(telling);
-        mirror.told_at = Instant::now();
+        mirror.telling = Some(async move { outbox.acknowledge(confirmed).await }.boxed());
+        (mirror.told, mirror.told_at) = (confirmed, Instant::now());
     }
 
     async fn next(&self, window: &mut Window, mirror: &mut Mirror, idle: bool, index: u64) -> Result<Step, Ended> {
@@ -220,8 +229,7 @@ impl<O: Outbox> Relay<O> {
                 }
                 Step::Acknowledged(seq)
             }
-            // What the ledger was not told is told again with what comes next.
-            _ = told, if telling => Step::Mirrored,
+            told = told, if telling => Step::Mirrored(told),
             () = sleep_until(window.due), if waiting => {
                 return Err(Ended::Broker(BrokerError::Away("no acknowledgement in time".into())));
             }

@@ -2,6 +2,10 @@
 
 #![cfg(not(madsim))]
 
+mod conformance;
+mod consumers;
+mod nats;
 mod relay;
+mod servers;
 mod support;
 mod wire;

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use holdfast_events::broker::{BrokerError, SharedBroker};
+use holdfast_events::broker::SharedBroker;
 use holdfast_events::check::{OutboxRows, Report, check};
 use holdfast_events::memory::Memory;
 use holdfast_events::outbox::{Figures, Outbox, Rows};
@@ -222,7 +222,7 @@ pub fn relay(ledger: &Ledger, broker: &SharedBroker, settings: Settings) -> Runn
 
 impl Running {
     pub async fn has_published(&self, seq: u64) {
-        eventually(&format!("event {seq} is published: {:?}", self.relay.status()), || async {
+        eventually(&format!("event {seq} is published"), || async {
             let status = self.relay.status();
             status.phase == Phase::Relaying && status.published >= seq
         })
@@ -237,15 +237,18 @@ impl Running {
 
 /// Compares stream and outbox, on a broker that may be away for a moment.
 pub async fn compared(ledger: &Ledger, broker: &SharedBroker) -> Report {
-    for _ in 0..100 {
-        if let Ok(connection) = broker.connect().await
-            && let Ok(report) = check(&OutboxRows(ledger), &*connection).await
-        {
-            return report;
+    let mut last = String::new();
+    for _ in 0..20 {
+        match broker.connect().await {
+            Ok(connection) => match check(&OutboxRows(ledger), &*connection).await {
+                Ok(report) => return report,
+                Err(error) => last = error.to_string(),
+            },
+            Err(error) => last = error.to_string(),
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    panic!("the broker does not come back");
+    panic!("stream and outbox cannot be compared: {last}");
 }
 
 /// The stream holds all that the ledger has emitted, each once and under its number.
@@ -253,9 +256,4 @@ pub async fn is_complete(ledger: &Ledger, broker: &SharedBroker) {
     let report = compared(ledger, broker).await;
     assert!(report.is_clean(), "{report:#?}");
     assert_eq!((report.waiting, report.upto), (0, ledger.last()), "{report:#?}");
-}
-
-/// Whether an error is of the kind that says to try again.
-pub fn is_away(error: &BrokerError) -> bool {
-    matches!(error, BrokerError::Away(_))
 }
