@@ -11,7 +11,7 @@ SIM_ENV := RUSTFLAGS="--cfg madsim" CARGO_TARGET_DIR=$(SIM_TARGET_DIR)
 DENY_ENV := $(CARGO_TARGET_DIR)/deny
 NEXTEST := $(shell command -v cargo-nextest 2>/dev/null)
 
-.PHONY: run test fmt clippy unit sim audit setup tools-run tools-tests build
+.PHONY: run test fmt clippy unit sim audit setup tools-run tools-tests build screens
 
 run: tools-run build
 	$(CARGO_TARGET_DIR)/release/holdfast demo
@@ -38,6 +38,10 @@ endif
 sim: setup
 	$(SIM_ENV) cargo clippy --profile sim --locked -p holdfast-sim --all-targets -- -D warnings
 	$(SIM_ENV) cargo test --profile sim --locked -p holdfast-sim -p holdfast-raft --lib --tests
+
+# Pictures of every page: docs/screens.
+screens: tools-tests
+	cargo test --release --locked -p holdfast --test cli -- --ignored take_pictures
 
 # Licences, bans and sources of all dependencies.
 audit:

@@ -161,6 +161,23 @@ impl Cluster {
         Ok(all)
     }
 
+    /// The token that the first node printed for the first operator; it is good once.
+    pub async fn operator_token(&self) -> Result<String, Failure> {
+        let log = &self.members[0].log;
+        let started = Instant::now();
+        loop {
+            let said = std::fs::read_to_string(log).unwrap_or_default();
+            let line = said.lines().rev().find(|line| line.starts_with("first operator: "));
+            if let Some(token) = line.and_then(|line| line.split(" enter ").nth(1)?.split(' ').next()) {
+                return Ok(token.to_string());
+            }
+            if started.elapsed() > FORM_TIMEOUT {
+                return Err(Failure::cannot_start(format!("no operator's token in {}", log.display())));
+            }
+            tokio::time::sleep(LOOK_INTERVAL).await;
+        }
+    }
+
     /// The node that leads, by its index, if a live node knows it.
     pub async fn leader(&self) -> Option<usize> {
         let all = self.status().await;

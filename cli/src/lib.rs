@@ -13,12 +13,14 @@ mod out;
 
 pub mod bench;
 mod bootstrap;
+pub mod broker;
 pub mod client;
 pub mod cluster;
 pub mod demo;
 mod dev;
 pub mod failure;
 mod folder;
+pub mod guard;
 pub mod import;
 mod keys;
 mod log;
@@ -35,6 +37,7 @@ mod service;
 pub mod settings;
 mod stop;
 mod stored;
+pub mod tools;
 mod verify;
 
 use std::io::IsTerminal;
@@ -67,6 +70,8 @@ enum Command {
     Keys(keys::KeysCommand),
     #[command(subcommand)]
     Log(log::LogCommand),
+    #[command(hide = true)]
+    Guard(guard::GuardArgs),
 }
 
 /// Runs the command that the process's arguments name.
@@ -89,6 +94,7 @@ pub fn run() -> ExitCode {
             Command::Verify(args) => verify::run(args).await,
             Command::Keys(command) => keys::run(command).await,
             Command::Log(command) => log::run(command).await,
+            Command::Guard(args) => guard::run(args).await,
         }
     });
     // Tasks that are still waiting for something must not hold up the exit.

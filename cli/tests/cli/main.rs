@@ -3,6 +3,8 @@
 #![cfg(not(madsim))]
 
 mod architecture;
+mod browser;
+mod companions;
 mod crash;
 mod flags;
 mod full_disk;

@@ -1,5 +1,8 @@
 //! What the process tests share: the built program, clusters of it, and load on them.
 
+pub mod browser;
+pub mod stripe;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
