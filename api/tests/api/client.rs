@@ -159,6 +159,22 @@ impl Client {
         Answer { status, headers, body, text }
     }
 
+    /// The status of an answer that is not read: it may be a stream without an end. The cookie stays as it is.
+    pub async fn status_of(&self, method: &str, path: &str, body: Option<Value>) -> u16 {
+        let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
+        let mut request = self.http.request(method, format!("{}{path}", self.url));
+        if let Some(cookie) = &self.cookie {
+            request = request.header("cookie", cookie);
+        }
+        for (name, value) in &self.extra {
+            request = request.header(*name, value);
+        }
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        request.send().await.expect("the server answers").status().as_u16()
+    }
+
     /// A new ticket of this seller; its id.
     pub async fn ticket(&mut self, price: &str) -> String {
         self.post("/api/tickets", json!({"title": "concert", "price": price})).await.is(201).id()

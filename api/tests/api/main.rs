@@ -10,6 +10,7 @@ mod defects;
 mod door;
 mod line;
 mod live;
+mod matrix;
 mod openapi;
 mod operators;
 mod orders;

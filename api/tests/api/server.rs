@@ -63,7 +63,7 @@ impl World {
         World::new(Policy::default())
     }
 
-    fn new(policy: Policy) -> World {
+    pub fn new(policy: Policy) -> World {
         let start = async move {
             let folder = tempfile::tempdir().unwrap();
             let options = Options {
