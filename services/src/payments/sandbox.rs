@@ -116,14 +116,21 @@ impl Sandbox {
         self.book.lock().expect("no panic while the book is open")
     }
 
-    /// Changes the line of an intent, which is opened if this process has not seen it.
+    /// Counts a request, and changes the line of its intent.
     fn line<T>(&self, intent_id: &str, change: impl FnOnce(&mut ChargeLine) -> T) -> T {
+        self.open(intent_id, |line| {
+            line.requests += 1;
+            change(line)
+        })
+    }
+
+    /// Changes the line of an intent, which is opened if this process has not seen it.
+    fn open<T>(&self, intent_id: &str, change: impl FnOnce(&mut ChargeLine) -> T) -> T {
         let mut book = self.book();
         if book.len() >= CHARGES_MAX && !book.contains_key(intent_id) {
             book.pop_first();
         }
         let line = book.entry(intent_id.to_string()).or_insert_with(|| ChargeLine::new(intent_id));
-        line.requests += 1;
         line.settle();
         change(line)
     }
@@ -196,10 +203,11 @@ impl PaymentProvider for Sandbox {
     ) -> BoxFuture<'a, Result<Authorization, ProviderError>> {
         async move {
             let Some(behaviour) = behaviour(token) else { return refused(MISSING) };
+            self.line(intent_id, |_| ());
             if let Behaviour::PaysAfter(ms) = behaviour {
                 sleep(Duration::from_millis(ms)).await;
             }
-            self.line(intent_id, |line| confirm(line, behaviour))
+            self.open(intent_id, |line| confirm(line, behaviour))
         }
         .boxed()
     }

@@ -5,6 +5,7 @@
 
 use holdfast_ledger::entities::PaymentStep;
 use holdfast_ledger::limits::PROVIDER_TEXT_BYTES_MAX;
+use holdfast_ledger::planted::{Bug, at_work};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -58,6 +59,9 @@ struct Work<'a> {
 
 impl Work<'_> {
     fn key(&self, step: &str) -> String {
+        if at_work(Bug::FreshProviderKeys) {
+            return format!("{}:{}:{}:{step}", self.row.order_id, self.row.attempt, rand::random::<u32>());
+        }
         format!("{}:{}:{step}", self.row.order_id, self.row.attempt)
     }
 
@@ -95,7 +99,12 @@ impl Work<'_> {
     async fn authorize(&self, intent_id: &str) -> Result<PaymentRow, Halt> {
         let token = self.row.token.as_deref().unwrap_or_default();
         match answered(self.provider.authorize(&self.key("authorize"), intent_id, token).await)? {
-            Ok(Authorization::Held) => self.held().await,
+            Ok(Authorization::Held) => {
+                if at_work(Bug::CaptureBeforeComplete) {
+                    let _ = self.provider.capture(&self.key("capture"), intent_id).await;
+                }
+                self.held().await
+            }
             // A repeated key repeats its first answer: only a look tells what has come of it since.
             Ok(Authorization::Waits { .. }) => self.look(intent_id, None).await,
             Err(code) => self.look(intent_id, Some(code)).await,
@@ -113,6 +122,7 @@ impl Work<'_> {
         match intent.standing {
             Standing::Held | Standing::Captured => self.held().await,
             Standing::Declined => self.record_failure("declined", &code()).await,
+            Standing::Voided if !self.row.is_awaited() => self.record_done("voided").await,
             Standing::Voided => self.record_failure("declined", "canceled").await,
             Standing::Created if refusal.is_some() => self.record_failure("declined", &code()).await,
             Standing::Created => Err(Halt::Away("the provider has not begun".into())),

@@ -3,3 +3,4 @@
 #![cfg(not(madsim))]
 
 mod notifications;
+mod payments;
