@@ -5,9 +5,11 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::bus::Bus;
 use crate::failure::Failure;
 use crate::node;
-use crate::settings::Settings;
+use crate::notifications::inside::MAIL;
+use crate::settings::{Resolved, Settings};
 
 /// Run a single node; no other program is needed, data stays in the folder
 #[derive(Debug, Args)]
@@ -34,8 +36,11 @@ pub async fn run(args: DevArgs) -> Result<(), Failure> {
         voters_target: Some(1),
         ..Settings::default()
     };
-    node::run(settings.resolve()?, false, |addresses| {
+    let settings = Resolved { bus: Bus::Inside, ..settings.resolve()? };
+    let mail = settings.data.join(MAIL);
+    node::run(settings, false, |addresses| {
         say!("Holdfast is ready: {}", addresses.url);
+        say!("Mails: {}", mail.display());
         say!("Operators: http://{}  ·  Ctrl-C stops it, the data stays.", addresses.operator);
     })
     .await

@@ -81,6 +81,11 @@ impl Folder {
         seed_in(&self.path.join("payments-key"))
     }
 
+    /// The seed of the key of the notifications service that runs beside the node.
+    pub fn notifications_seed(&self) -> Result<[u8; SEED_BYTES], Failure> {
+        seed_in(&self.path.join("notifications-key"))
+    }
+
     /// The seed that is to sign next, if a change of the key is under way.
     pub fn next_seed(&self) -> Result<Option<[u8; SEED_BYTES]>, Failure> {
         self.seed(KEY_NEXT)

@@ -26,13 +26,14 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::bus::Bus;
 use crate::failure::Failure;
 use crate::folder::Folder;
 use crate::keys::{PUBLISHED_WAIT, Rotation};
 use crate::operator::{self, Join};
 use crate::settings::{Payments, Resolved};
 use crate::stop::raised;
-use crate::{bootstrap, keys, outbox, payments, stop, stored};
+use crate::{bootstrap, bus, keys, notifications, payments, stop, stored};
 
 /// Between two attempts to publish the node's key while there is no quorum.
 const KEY_INTERVAL: Duration = Duration::from_millis(200);
@@ -53,6 +54,8 @@ pub async fn run(settings: Resolved, stop_with_stdin: bool, announce: impl FnOnc
     let folder = Arc::new(Folder::take(&settings.data)?);
     let key = SigningKey::from_seed(&folder.signing_seed()?);
     let payments_seed = folder.payments_seed()?;
+    let notifications_seed = folder.notifications_seed()?;
+    let broker = settings.bus.broker()?;
     let http = bind("--http", settings.http).await?;
     let operator_listener = bind("--operator", settings.operator).await?;
     let http_addr = settings.http_advertise.clone().unwrap_or(http.1.to_string());
@@ -87,7 +90,15 @@ pub async fn run(settings: Resolved, stop_with_stdin: bool, announce: impl FnOnc
             let payments = sandbox.map(|sandbox| {
                 tokio::spawn(payments::inside::run(app.clone(), routes.clone(), payments_seed, sandbox))
             });
-            let outbox = tokio::spawn(outbox::acknowledge(node.clone()));
+            let relay = tokio::spawn(bus::carry(node.clone(), broker.clone()));
+            // A broker within this process has nobody else to tell people.
+            let told = match broker.filter(|_| settings.bus == Bus::Inside) {
+                Some(broker) => {
+                    let inside = notifications::inside::Inside { app: app.clone(), router: routes.clone(), broker };
+                    Some(tokio::spawn(inside.start(&settings.data, notifications_seed, stopping.clone())?))
+                }
+                None => None,
+            };
             let keys = tokio::spawn(rotation.run(app.clone()));
             let claim = tokio::spawn(offer_operator(settings.bootstrap, node.clone(), addresses.url.clone()));
             let public = tokio::spawn(server::serve(http.0, routes, raised(stopping)));
@@ -99,7 +110,8 @@ pub async fn run(settings: Resolved, stop_with_stdin: bool, announce: impl FnOnc
                 let _ = public.await;
             }
             payments.inspect(JoinHandle::abort);
-            outbox.abort();
+            relay.abort();
+            told.inspect(JoinHandle::abort);
             keys.abort();
             claim.abort();
             end

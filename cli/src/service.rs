@@ -3,11 +3,14 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use clap::Args;
 use holdfast_api::server;
-use holdfast_ledger::command::Service;
+use holdfast_ledger::command::{Actor, Service, Submitted};
+use holdfast_ledger::query;
+use holdfast_raft::node::{Consistency, Node};
 use holdfast_services::client::{OverHttp, Patience, Signed};
 use holdfast_services::key::{ServiceKey, service_name};
 use holdfast_services::system_clock;
@@ -21,6 +24,9 @@ use crate::folder;
 use crate::keys::ask_operator;
 use crate::operator::NewServiceKey;
 use crate::stop;
+
+/// Between two attempts to publish a key while there is no quorum.
+const KEY_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Which cluster, and who asks.
 #[derive(Debug, Args)]
@@ -81,4 +87,29 @@ pub async fn listen(
     let bound = listener.local_addr().map_err(complain)?;
     say!("ready: http://{bound}");
     Ok(tokio::spawn(server::serve(listener, routes, stop::raised(stopping))))
+}
+
+/// Makes the cluster accept the service's tokens; keeps trying while there is no quorum.
+pub async fn publish(node: &Node, key: &ServiceKey) {
+    loop {
+        let known = node.read(Consistency::Stale, |state| query::service_key(state, key.key_id())).await;
+        if known.is_ok_and(|known| known.is_some()) {
+            return;
+        }
+        let register = Submitted { actor: Actor::System, idempotency: None, command: key.register() };
+        match node.propose(register).await {
+            Ok(answer) => {
+                if let Err(refusal) = answer.outcome.settled {
+                    let name = service_name(key.service());
+                    tracing::warn!(code = refusal.code(), "the {name} service beside this node is not accepted");
+                    std::future::pending::<()>().await;
+                }
+                return;
+            }
+            Err(error) => {
+                tracing::debug!(%error, "the key of a service beside this node is not published yet");
+                tokio::time::sleep(KEY_INTERVAL).await;
+            }
+        }
+    }
 }

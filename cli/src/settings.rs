@@ -14,6 +14,7 @@ use clap::{Args, ValueEnum};
 use holdfast_api::PasswordCost;
 use serde::Deserialize;
 
+use crate::bus::Bus;
 use crate::failure::Failure;
 
 /// The settings of one node. `None`: not said here.
@@ -76,7 +77,15 @@ pub struct Settings {
     #[arg(long, env = "HOLDFAST_PASSWORD_PASSES", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
     pub password_passes: Option<u32>,
 
-    /// Carry payments through beside this node, with the sandbox bank, or leave them to `holdfast payments` [default: beside]
+    /// NATS servers that events are relayed to, such as nats://127.0.0.1:4222
+    #[arg(long, env = "HOLDFAST_NATS", value_delimiter = ',', value_name = "URL")]
+    pub nats: Option<Vec<String>>,
+
+    /// Credentials file for NATS
+    #[arg(long, env = "HOLDFAST_NATS_CREDENTIALS", value_name = "FILE")]
+    pub nats_credentials: Option<PathBuf>,
+
+    /// Carry payments through beside this node, with the sandbox bank, or leave them to `holdfast payments` [default: beside; with --nats: elsewhere]
     #[arg(long, env = "HOLDFAST_PAYMENTS", value_enum, value_name = "WHERE")]
     pub payments: Option<Payments>,
 }
@@ -107,6 +116,7 @@ pub struct Resolved {
     pub voters_target: u32,
     pub password_cost: PasswordCost,
     pub payments: Payments,
+    pub bus: Bus,
 }
 
 /// The longest configuration file that is read, in bytes.
@@ -151,6 +161,8 @@ impl Settings {
             insecure: self.insecure.or(below.insecure),
             password_memory_kib: self.password_memory_kib.or(below.password_memory_kib),
             password_passes: self.password_passes.or(below.password_passes),
+            nats: self.nats.or(below.nats),
+            nats_credentials: self.nats_credentials.or(below.nats_credentials),
             payments: self.payments.or(below.payments),
         }
     }
@@ -159,6 +171,11 @@ impl Settings {
     pub fn resolve(self) -> Result<Resolved, Failure> {
         let local = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
         let cost = PasswordCost::default();
+        let bus = match self.nats {
+            Some(urls) if !urls.is_empty() => Bus::Nats { urls, credentials: self.nats_credentials },
+            _ => Bus::Nowhere,
+        };
+        let payments = if bus == Bus::Nowhere { Payments::Beside } else { Payments::Elsewhere };
         let resolved = Resolved {
             data: self.data.ok_or_else(|| Failure::usage("--data: the folder of the node's data must be given"))?,
             http: self.http.unwrap_or(local(3000)),
@@ -171,7 +188,8 @@ impl Settings {
             bootstrap: self.bootstrap.unwrap_or(false),
             join: self.join.unwrap_or_default(),
             voters_target: self.voters_target.unwrap_or(3),
-            payments: self.payments.unwrap_or(Payments::Beside),
+            payments: self.payments.unwrap_or(payments),
+            bus,
             password_cost: PasswordCost {
                 memory_kib: self.password_memory_kib.unwrap_or(cost.memory_kib),
                 passes: self.password_passes.unwrap_or(cost.passes),

@@ -1,5 +1,7 @@
 //! `holdfast notifications`: the service that writes to people and tells programs.
 
+pub mod inside;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

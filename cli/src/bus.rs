@@ -1,0 +1,56 @@
+//! Where a node's events go: to NATS, to a broker within the process, or nowhere.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use holdfast_events::broker::SharedBroker;
+use holdfast_events::memory::Memory;
+use holdfast_events::nats::Nats;
+use holdfast_events::outbox::NodeOutbox;
+use holdfast_events::relay::{self, Relay};
+use holdfast_raft::node::Node;
+
+use crate::failure::Failure;
+
+/// Where nothing is relayed, the leader says this often that events were taken: retention is hours, so minutes cost little.
+const ACK_INTERVAL: Duration = Duration::from_secs(60);
+/// Messages that the broker within the process keeps.
+const MEMORY_MESSAGES_MAX: usize = 100_000;
+
+/// Who gets a node's events.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Bus {
+    /// Nobody follows: the outbox is emptied by its retention alone.
+    #[default]
+    Nowhere,
+    /// A broker that ends with the process: after a restart it is filled again from the outbox.
+    Inside,
+    Nats {
+        urls: Vec<String>,
+        credentials: Option<PathBuf>,
+    },
+}
+
+impl Bus {
+    /// The broker, not connected to yet; none where nobody follows.
+    pub fn broker(&self) -> Result<Option<SharedBroker>, Failure> {
+        match self {
+            Bus::Nowhere => Ok(None),
+            Bus::Inside => Ok(Some(Arc::new(Memory::new(0, MEMORY_MESSAGES_MAX)))),
+            Bus::Nats { urls, credentials } => match Nats::new(urls, credentials.as_deref()) {
+                Ok(nats) => Ok(Some(Arc::new(nats))),
+                Err(error) => Err(Failure::usage(format!("--nats: {error}"))),
+            },
+        }
+    }
+}
+
+/// Carries the node's events to the broker while the node leads. Never returns.
+pub async fn carry(node: Node, broker: Option<SharedBroker>) {
+    let outbox = NodeOutbox::new(node);
+    match broker {
+        Some(broker) => Relay::new(outbox, broker, relay::Settings::default()).run().await,
+        None => relay::acknowledge_alone(outbox, ACK_INTERVAL).await,
+    }
+}
