@@ -10,6 +10,7 @@ use serde_json::json;
 use super::api::{encoded, query};
 use super::chrome::{Chrome, ok, page};
 use super::form::{Form, Sheet, fresh_key};
+use super::home::read_or_stale;
 use super::problem::Problem;
 use super::views::{Bought, Change, Order, Payment, decline_words};
 use super::visit::{Visit, go};
@@ -108,23 +109,26 @@ pub async fn show(visit: Visit, Path(id): Path<String>, uri: Uri) -> Result<Resp
 async fn found(visit: &Visit, id: &str, notice: &'static str) -> Result<OrderPage, Problem> {
     visit.signed_in()?;
     let path = format!("/api/orders/{}", encoded(id));
-    let order: Order = visit.api.get(path.clone()).json().await?;
+    let (order, paused) = read_or_stale(&visit.api, &path, &[]).await;
+    let order: Order = order?.json()?;
+    let freshness = if paused { "?consistency=stale" } else { "" };
+    // The rest adds to the page; without it the page is still true.
     let payment = match &order.payment_id {
-        Some(payment) => visit.api.get(format!("/api/payments/{}", encoded(payment))).json().await.ok(),
+        Some(payment) => visit.api.get(format!("/api/payments/{}{freshness}", encoded(payment))).json().await.ok(),
         None => None,
     };
     let bought = match order.is("complete") {
-        true => visit.api.get(format!("{path}/tickets")).json().await.unwrap_or_default(),
+        true => visit.api.get(format!("{path}/tickets{freshness}")).json().await.unwrap_or_default(),
         false => Vec::new(),
     };
-    let history = visit.api.get(format!("{path}/history")).json().await.unwrap_or_default();
+    let history = visit.api.get(format!("{path}/history{freshness}")).json().await.unwrap_or_default();
     let refresh_s = match order.status.as_str() {
         "created" if order.expires_in_seconds > 0 => Some(order.expires_in_seconds + 1),
         "awaiting:payment" => Some(2),
         _ => None,
     };
     Ok(OrderPage {
-        chrome: Chrome::new(visit, "orders"),
+        chrome: Chrome::new(visit, "orders").paused(paused),
         order,
         payment,
         bought,

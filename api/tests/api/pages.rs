@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use holdfast_ledger::command::Command;
+use holdfast_ledger::entities::Roles;
 use reqwest::redirect::Policy;
 use serde_json::json;
 
@@ -92,6 +94,18 @@ impl Browser {
 
     async fn post(&self, path: &str, fields: &[(&str, &str)]) -> Page {
         self.send(self.http.post(format!("{}{path}", self.url)).form(fields)).await
+    }
+
+    /// Somebody who operates.
+    async fn operator() -> Browser {
+        let (browser, email) = Browser::signed_up().await;
+        let found = Client::operator().await.get(&format!("/api/operator/users?q={email}")).await.is(200);
+        let user = found.body[0]["id"].as_str().unwrap().parse().unwrap();
+        let roles = Roles { seller: true, operator_read: true, operator_admin: true };
+        World::shared().as_system(Command::SetRoles { user, roles }).await;
+        let fields = [("email", email.as_str()), ("password", PASSWORD)];
+        browser.submit("/auth/signin", "/auth/signin", &fields).await.is(303);
+        browser
     }
 
     /// Opens `page`, fills in its form for `action` and sends it.
@@ -199,7 +213,114 @@ async fn a_held_ticket_says_so_and_a_lost_race_is_told() {
     Client::new().await.order(&ticket).await;
     let fields: Vec<(&str, &str)> = form.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let lost = browser.post(&format!("{here}/buy"), &fields).await.is(400);
-    lost.has("Another buyer was a moment faster").has("Held by another buyer").has("Join the line");
+    lost.has("Another buyer was a moment faster").has("Held by another buyer until").has("Join the line");
+}
+
+#[tokio::test]
+async fn whoever_joins_the_line_is_offered_the_ticket_when_it_is_free() {
+    let (mut holder, ticket) = (Client::new().await, a_ticket("lined").await);
+    let order = holder.order(&ticket).await;
+    let here = format!("/tickets/{ticket}");
+    let (browser, _) = Browser::signed_up().await;
+    let joined = browser.submit(&here, &format!("{here}/join"), &[]).await.is(303);
+    browser.get(&joined.location).await.is(200).has("You are in line").has("<strong>number 1</strong> of 1");
+    browser.get("/account").await.is(200).has("Lines you stand in").has("lined").has("Number 1");
+    holder.delete(&format!("/api/orders/{order}")).await.is(204);
+    browser.get(&here).await.is(200).has("It is your turn").has("data-left=");
+    let (other, _) = Browser::signed_up().await;
+    other.get(&here).await.is(200).has("Offered to the line").has_not("Buy this ticket");
+    browser.submit(&here, &format!("{here}/buy"), &[]).await.is(303);
+    let held = browser.get(&here).await.is(200).has("You hold this ticket");
+    held.has_not("Join the line");
+}
+
+#[tokio::test]
+async fn a_price_is_watched_and_no_longer() {
+    let ticket = a_ticket("watched").await;
+    let here = format!("/tickets/{ticket}");
+    let (browser, _) = Browser::signed_up().await;
+    let watching = browser.submit(&here, &format!("{here}/watch"), &[]).await.is(303);
+    browser.get(&watching.location).await.is(200).has("We will mail you").has("Stop telling me");
+    browser.submit(&here, &format!("{here}/unwatch"), &[]).await.is(303);
+    browser.get(&here).await.is(200).has("Tell me when its price changes");
+}
+
+#[tokio::test]
+async fn a_bought_ticket_is_shown_printed_and_checked() {
+    let ticket = a_ticket("Signed seat").await;
+    let (browser, _) = Browser::signed_up().await;
+    let here = format!("/tickets/{ticket}");
+    let order = browser.submit(&here, &format!("{here}/buy"), &[]).await.is(303).location;
+    browser.submit(&order, &format!("{order}/pay"), &[("token", "tok_visa")]).await.is(303);
+    browser.get(&order).await.is(200).has(&format!("{ticket}.svg")).has(&format!("{ticket}.jws"));
+    let pass = browser.get(&format!("{order}/tickets/{ticket}")).await.is(200).has("Signed seat");
+    let token = pass.html.split("<code id=\"token\">").nth(1).unwrap().split('<').next().unwrap();
+    let anybody = Browser::new();
+    anybody.get(&format!("/verify?token={token}")).await.is(200).has("This ticket is good").has("Signed seat");
+    anybody.submit("/verify", "/verify", &[("token", token)]).await.is(200).has("This ticket is good");
+    let forged = format!("{}AAAA", &token[..token.len() - 4]);
+    anybody.submit("/verify", "/verify", &[("token", &forged)]).await.is(200).has("This ticket is not good");
+    anybody.submit("/verify", "/verify", &[("token", "nonsense")]).await.is(200).has("This ticket is not good");
+}
+
+#[tokio::test]
+async fn an_account_is_changed_and_erased_by_forms() {
+    let (browser, email) = Browser::signed_up().await;
+    browser.get("/account").await.is(200).has(&email).has("This device").has("Address not confirmed");
+    let wrong = [("email", "other@test.com"), ("password", "not the password")];
+    let refused = browser.submit("/account", "/account/email", &wrong).await.is(400);
+    refused.has("value=\"other@test.com\"").has("id=\"email-password-error\"");
+    let other = new_email();
+    let right = [("email", other.as_str()), ("password", PASSWORD)];
+    browser.submit("/account", "/account/email", &right).await.is(303);
+    let changed = [("password", PASSWORD), ("newPassword", "another one")];
+    browser.submit("/account", "/account/password", &changed).await.is(303);
+    browser.get("/account").await.is(200).has(&other);
+    browser.submit("/account", "/account/erase", &[("password", "another one")]).await.is(303);
+    assert_eq!(browser.get("/account").await.is(303).location, "/auth/signin?next=%2Faccount");
+    let again = [("email", other.as_str()), ("password", "another one")];
+    browser.submit("/auth/signin", "/auth/signin", &again).await.is(400).has("Invalid credentials");
+}
+
+#[tokio::test]
+async fn mailed_links_that_are_not_good_say_so() {
+    let browser = Browser::new();
+    let asked = browser.submit("/auth/forgot", "/auth/forgot", &[("email", "nobody@test.com")]).await.is(200);
+    asked.has("If there is an account");
+    let fields = [("token", "forged"), ("password", "long enough")];
+    let form = browser.get("/auth/reset?token=forged").await.is(200).form("/auth/reset");
+    let refused = browser.post("/auth/reset", &[fields[0], fields[1], ("csrf", &form["csrf"])]).await.is(400);
+    refused.has("This link is not good any more");
+    let refused = browser.submit("/auth/verify?token=forged", "/auth/verify", &[]).await.is(400);
+    refused.has("This link is not good any more");
+}
+
+#[tokio::test]
+async fn operators_see_and_act_and_others_are_told_that_they_may_not() {
+    let (user, _) = Browser::signed_up().await;
+    user.get("/operator").await.is(403).has("Your role does not allow this");
+    assert_eq!(Browser::new().get("/operator/users").await.is(303).location, "/auth/signin?next=%2Foperator%2Fusers");
+
+    let operator = Browser::operator().await;
+    for tab in ["", "/locks", "/orders", "/users", "/payments", "/outbox", "/invariants", "/audit", "/webhooks"] {
+        operator.get(&format!("/operator{tab}")).await.is(200).has("aria-current=\"page\"").has("<h1>");
+    }
+    let (buyer, email) = Browser::signed_up().await;
+    let ticket = a_ticket("operated").await;
+    let here = format!("/tickets/{ticket}");
+    let order = buyer.submit(&here, &format!("{here}/buy"), &[]).await.is(303).location;
+    let order_desk = format!("/operator{order}");
+    operator.get(&format!("/operator/orders?q={ticket}")).await.is(200).has(&order_desk);
+    operator.submit(&order_desk, &format!("{order_desk}/release"), &[]).await.is(303);
+    operator.get(&order_desk).await.is(200).has("Released by an operator");
+    buyer.get(&order).await.is(200).has("Released by an operator").has("Nothing was charged");
+
+    let found = operator.get(&format!("/operator/users?q={email}")).await.is(200);
+    let user_desk = found.html.split("<td><a href=\"").nth(1).unwrap().split('"').next().unwrap().to_string();
+    operator.submit(&user_desk, &format!("{user_desk}/ban"), &[]).await.is(303);
+    operator.get(&user_desk).await.is(200).has("Banned").has("Lift the ban");
+    buyer.get("/orders").await.is(303);
+    operator.get("/operator/audit").await.is(200).has("<td>1</td>");
 }
 
 #[tokio::test]

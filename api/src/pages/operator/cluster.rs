@@ -22,14 +22,9 @@ struct Cluster {
     committed_index: u64,
     applied_index: u64,
     ready: bool,
+    has_quorum: bool,
     members: Vec<Member>,
-    ledger: Option<Ledger>,
-}
-
-impl Cluster {
-    fn is_led_by(&self, member: &Member) -> bool {
-        member.leader || self.leader == Some(member.node_id)
-    }
+    ledger: Ledger,
 }
 
 #[derive(Deserialize)]
@@ -38,9 +33,8 @@ struct Member {
     node_id: u64,
     http_addr: String,
     voter: bool,
-    #[serde(default)]
     leader: bool,
-    matched_index: Option<u64>,
+    live: Option<bool>,
     lag_entries: Option<u64>,
 }
 
@@ -51,9 +45,9 @@ struct Ledger {
     now: Moment,
     tickets: u64,
     tickets_sold: u64,
+    locks_live: u64,
     orders: u64,
     orders_complete: u64,
-    orders_live: u64,
     users: u64,
     event_seq: u64,
 }
