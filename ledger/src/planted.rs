@@ -32,8 +32,8 @@ bugs! {
     AcknowledgeBeforeSync = "acknowledge-before-sync",
     /// A vote is answered and not stored.
     ForgetVote = "forget-vote",
-    /// The state is flushed ahead of what the log has synced.
-    FlushAheadOfLog = "flush-ahead-of-log",
+    /// A snapshot counts as made before it is synced: the log is purged below it.
+    SnapshotUnsynced = "snapshot-unsynced",
     /// The state is flushed with the position that it had at the flush before: after a restart entries are applied again.
     ApplyTwice = "apply-twice",
     /// A snapshot is labelled with the position that was applied when it was asked for, not with what it holds.

@@ -66,6 +66,7 @@ pub const CHECKS: &[Check] = &[
     Check { name: "sold once", judge: sold_once },
     Check { name: "charges", judge: charges },
     Check { name: "at most once", judge: at_most_once },
+    Check { name: "leases", judge: leases },
     Check { name: "real time", judge: real_time },
     Check { name: "answers", judge: answers },
     Check { name: "refusals", judge: refusals },
@@ -219,12 +220,70 @@ fn at_most_once(evidence: &Evidence) -> Vec<String> {
             wrong.push(format!("two calls were answered with order {order}"));
         }
     }
+    let is_creation = |call: &&Call| matches!(call.asked, Asked::CreateTicket { .. });
+    let creations = evidence.calls.iter().filter(is_creation);
+    let creations = creations.filter(|call| call.told.as_ref().is_none_or(|told| told.status == 201)).count();
+    if evidence.tickets.len() > creations {
+        wrong.push(format!("there are {} tickets, and {creations} were asked for", evidence.tickets.len()));
+    }
     for (id, order) in &evidence.orders {
         for ticket in &order.tickets {
             let left = asked.entry((order.user.as_str(), ticket.as_str())).or_default();
             *left -= 1;
             if *left < 0 {
                 wrong.push(format!("order {id} for ticket {ticket} was never asked for"));
+            }
+        }
+    }
+    wrong
+}
+
+/// Nobody gets a ticket before the lock of whoever had it is over, by ledger time: what was promised to the one in his answers
+/// is held against when the other's lock began. An order that its buyer gave up, or that the bank declined, may end early.
+fn leases(evidence: &Evidence) -> Vec<String> {
+    struct Lock<'a> {
+        order: &'a str,
+        index: u64,
+        created_ms: u64,
+    }
+    let mut locks: BTreeMap<&str, Vec<Lock>> = BTreeMap::new();
+    let mut promised: BTreeMap<&str, Vec<(u64, u64)>> = BTreeMap::new();
+    let mut may_end_early = BTreeSet::new();
+    for call in &evidence.calls {
+        match &call.asked {
+            Asked::CancelOrder { order } | Asked::Pay { order, declined: true } => {
+                may_end_early.insert(order.as_str());
+            }
+            _ => {}
+        }
+    }
+    for (call, told) in evidence.answered() {
+        let Some(index) = told.log_index else { continue };
+        let order = match &call.asked {
+            Asked::PlaceOrder { .. } if told.status == 201 => told.id.as_deref(),
+            Asked::ExtendLock { order } | Asked::ReadOrder { order } if told.status == 200 => Some(order.as_str()),
+            _ => None,
+        };
+        let (Some(order), Some(expires_ms)) = (order, told.expires_ms) else { continue };
+        promised.entry(order).or_default().push((index, expires_ms));
+        if let (Asked::PlaceOrder { ticket, .. }, Some(created_ms)) = (&call.asked, told.created_ms) {
+            locks.entry(ticket).or_default().push(Lock { order, index, created_ms });
+        }
+    }
+    let mut wrong = Vec::new();
+    for (ticket, locks) in &mut locks {
+        locks.sort_by_key(|lock| lock.index);
+        for (at, next) in locks.iter().enumerate() {
+            for before in locks[..at].iter().filter(|before| !may_end_early.contains(before.order)) {
+                let told = promised.get(before.order).into_iter().flatten().filter(|(index, _)| *index < next.index);
+                let until_ms = told.map(|(_, expires_ms)| *expires_ms).max().unwrap_or(0);
+                if next.created_ms < until_ms {
+                    let early_ms = until_ms - next.created_ms;
+                    let (one, other) = (before.order, next.order);
+                    wrong.push(format!(
+                        "ticket {ticket}: order {other} began {early_ms} ms before the lock of order {one} was over"
+                    ));
+                }
             }
         }
     }
@@ -268,6 +327,7 @@ fn answers(evidence: &Evidence) -> Vec<String> {
             Asked::ChangePrice { .. } => &[200, 400],
             Asked::PlaceOrder { .. } => &[201, 400, 409, 403],
             Asked::CancelOrder { .. } => &[204, 409],
+            Asked::ExtendLock { .. } => &[200, 400, 409],
             Asked::Pay { .. } => &[201, 400, 402, 409],
         }
     };
@@ -305,7 +365,16 @@ mod tests {
     use super::*;
 
     fn told(status: u16, log_index: u64, id: &str) -> Told {
-        Told { status, log_index: Some(log_index), replayed: false, code: None, id: Some(id.into()), price_minor: None }
+        Told {
+            status,
+            log_index: Some(log_index),
+            replayed: false,
+            code: None,
+            id: Some(id.into()),
+            price_minor: None,
+            created_ms: None,
+            expires_ms: None,
+        }
     }
 
     fn call(client: u32, asked: Asked, span_ns: (u64, u64), told: Told) -> Call {
@@ -341,6 +410,8 @@ mod tests {
         let refused = Told { code: Some("ticket_sold".into()), ..told(400, 14, "") };
         Evidence {
             calls: vec![
+                call(0, Asked::CreateTicket { price_minor: 500 }, (0, 3), told(201, 3, "t1")),
+                call(0, Asked::CreateTicket { price_minor: 500 }, (3, 5), told(201, 4, "t2")),
                 call(1, sign_up("a"), (0, 10), told(201, 5, "ua")),
                 call(2, sign_up("b"), (0, 12), told(201, 6, "ub")),
                 call(1, place("t1"), (20, 30), told(201, 10, "o1")),
@@ -372,6 +443,60 @@ mod tests {
     #[test]
     fn a_good_run_passes() {
         assert_eq!(judge(&good()), Vec::<String>::new());
+    }
+
+    /// Buyer 1 locks a third ticket until `expires_ms`, and buyer 2 gets it at `created_ms`.
+    fn one_after_the_other(run: &mut Evidence, expires_ms: u64, created_ms: u64) {
+        run.calls.push(call(0, Asked::CreateTicket { price_minor: 500 }, (5, 6), told(201, 7, "t3")));
+        run.tickets.insert("t3".into(), TicketEnd { sold_to: None, locked_by: None });
+        let lock = |index, id: &str, created_ms, expires_ms| Told {
+            created_ms: Some(created_ms),
+            expires_ms: Some(expires_ms),
+            ..told(201, index, id)
+        };
+        run.calls.push(call(1, place("t3"), (80, 90), lock(15, "o3", 0, expires_ms)));
+        run.calls.push(call(2, place("t3"), (100, 110), lock(17, "o4", created_ms, created_ms + 5_000)));
+        run.orders.insert("o3".into(), order("ua", false, "t3"));
+        run.orders.insert("o4".into(), order("ub", false, "t3"));
+    }
+
+    #[test]
+    fn a_lock_that_ends_early_is_seen() {
+        assert_eq!(objections(|run| one_after_the_other(run, 5_000, 4_999)), only("leases"));
+        assert_eq!(objections(|run| one_after_the_other(run, 5_000, 5_000)), BTreeSet::new());
+    }
+
+    #[test]
+    fn a_lock_that_was_extended_counts_as_long_as_it_was_promised() {
+        let extended = |told: Told| call(1, Asked::ExtendLock { order: "o3".into() }, (92, 95), told);
+        let promise = Told { expires_ms: Some(9_000), ..told(200, 16, "o3") };
+        assert_eq!(
+            objections(|run| {
+                one_after_the_other(run, 5_000, 6_000);
+                run.calls.push(extended(promise));
+            }),
+            only("leases")
+        );
+    }
+
+    #[test]
+    fn a_lock_that_was_given_up_may_end_early() {
+        assert_eq!(
+            objections(|run| {
+                one_after_the_other(run, 5_000, 1_000);
+                let cancel = Asked::CancelOrder { order: "o3".into() };
+                run.calls.push(call(1, cancel, (92, 95), told(204, 16, "")));
+            }),
+            BTreeSet::new()
+        );
+    }
+
+    #[test]
+    fn a_ticket_that_nobody_created_is_seen() {
+        let from_nowhere = |run: &mut Evidence| {
+            run.tickets.insert("t9".into(), TicketEnd { sold_to: None, locked_by: None });
+        };
+        assert_eq!(objections(from_nowhere), only("at most once"));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use holdfast_events::wire::time::parse_rfc3339;
 use madsim::net::Endpoint;
 use rand::RngExt;
 use rand::rngs::SmallRng;
@@ -22,6 +23,8 @@ use crate::trace::Trace;
 /// How long one attempt waits. A payment's decision may take as long as the node waits for it.
 const ATTEMPT_WAIT: Duration = Duration::from_millis(1_500);
 const PAYMENT_WAIT: Duration = Duration::from_millis(4_000);
+/// Of 100 calls that may carry an idempotency key, so many do without: then a lost answer is the end of it.
+const KEYLESS_PERCENT: u32 = 12;
 /// How long a client insists before it goes on without an answer.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -83,6 +86,7 @@ impl Asked {
                 wire("POST", "/api/orders".into(), body, true)
             }
             Asked::ReadOrder { order } => wire("GET", format!("/api/orders/{order}"), Value::Null, false),
+            Asked::ExtendLock { order } => wire("POST", format!("/api/orders/{order}/extend"), Value::Null, true),
             Asked::CancelOrder { order } => wire("DELETE", format!("/api/orders/{order}"), Value::Null, false),
             Asked::Pay { order, declined } => {
                 let token = if *declined { BAD_TOKEN } else { GOOD_TOKEN };
@@ -113,6 +117,8 @@ fn told(answer: &HttpAnswer, body: &Value) -> Told {
         code: text(&body["errors"][0]["code"]),
         id: text(&body["id"]),
         price_minor: minor(&body["total"]).or_else(|| minor(&body["price"])),
+        created_ms: body["createdAt"].as_str().and_then(parse_rfc3339),
+        expires_ms: body["expiresAt"].as_str().and_then(parse_rfc3339),
     }
 }
 
@@ -134,11 +140,12 @@ impl Client {
         let wire = asked.wire();
         let wait = asked.wait();
         self.calls += 1;
+        let keyless = wire.keyed && self.rng.random_range(0..100) < KEYLESS_PERCENT;
         let call = HttpCall {
             method: wire.method.into(),
             path: wire.path,
             token: self.token.clone(),
-            idempotency_key: wire.keyed.then(|| format!("c{}-{}", self.number, self.calls)),
+            idempotency_key: (wire.keyed && !keyless).then(|| format!("c{}-{}", self.number, self.calls)),
             body: if wire.body.is_null() { String::new() } else { wire.body.to_string() },
         };
         let begun = elapsed();
@@ -155,6 +162,9 @@ impl Client {
                 self.shared.history.end(number, told.clone(), elapsed().as_nanos() as u64);
                 self.token = answer.token.or(self.token.take());
                 return Some((told, body));
+            }
+            if keyless {
+                break;
             }
             self.node = self.node % self.shared.nodes + 1;
             let pause_ms = self.rng.random_range(10..200);

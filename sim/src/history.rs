@@ -39,6 +39,9 @@ pub enum Asked {
     CancelOrder {
         order: String,
     },
+    ExtendLock {
+        order: String,
+    },
     Pay {
         order: String,
         declined: bool,
@@ -59,6 +62,9 @@ pub struct Told {
     pub id: Option<String>,
     /// Its price or total, in minor units, where the answer names one.
     pub price_minor: Option<u64>,
+    /// When it was made, and when its lock ends, by ledger time, where the answer says so.
+    pub created_ms: Option<u64>,
+    pub expires_ms: Option<u64>,
 }
 
 /// One call.

@@ -15,6 +15,8 @@ use crate::schedule::Workload;
 /// Prices are drawn from this range, in minor units.
 const PRICES_MINOR: std::ops::Range<u64> = 500..20_000;
 const CREATED: u16 = 201;
+/// Of 100 locks, so many are extended.
+const EXTENDED_PERCENT: u32 = 25;
 
 /// Tells the clients when to stop.
 pub type Closing = Arc<AtomicBool>;
@@ -87,6 +89,10 @@ pub async fn buy(mut buyer: Client, work: Workload, closing: Closing) {
 /// Pays, gives up, or forgets an order.
 async fn settle(buyer: &mut Client, work: &Workload, order: String) {
     pause(buyer, work.think_ms).await;
+    if buyer.rng().random_range(0..100) < EXTENDED_PERCENT {
+        buyer.call(Asked::ExtendLock { order: order.clone() }).await;
+        pause(buyer, work.think_ms).await;
+    }
     let choice = buyer.rng().random_range(0..100);
     if choice < work.cancelled_percent {
         buyer.call(Asked::CancelOrder { order }).await;

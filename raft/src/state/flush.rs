@@ -88,9 +88,7 @@ impl Flusher {
             return Err(fault);
         }
         let Some((rows, mark)) = freeze(shared) else { return Ok(()) };
-        if !at_work(Bug::FlushAheadOfLog) {
-            self.wait_until_synced(shared, &mark).await?;
-        }
+        self.wait_until_synced(shared, &mark).await?;
         let mut batch = rows.to_batch();
         if !at_work(Bug::ApplyTwice) {
             batch.push(mark.change());

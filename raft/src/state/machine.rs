@@ -15,6 +15,7 @@ use holdfast_ledger::command::Batch;
 use holdfast_ledger::outcome::Applied;
 use holdfast_ledger::planted::{Bug, at_work};
 use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
+use openraft::type_config::TypeConfigExt;
 use openraft::type_config::alias::SnapshotOf;
 use openraft::{EntryPayload, OptionalSend};
 use openraft_rt::{WatchReceiver as _, WatchSender as _};
@@ -189,6 +190,9 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
     /// A snapshot that was installed meanwhile is newer, stays in its place and is the answer.
     async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
         let asked_at = at_work(Bug::OldSnapshotLabel).then(|| self.shared.read(Held::mark));
+        if asked_at.is_some() {
+            TypeConfig::sleep(std::time::Duration::from_millis(20)).await;
+        }
         let (done, result) = oneshot::channel();
         self.shared.flusher.send(FlusherOp::Checkpoint { done }).await.map_err(|_| closed())?;
         let (path, mark) = result.await.map_err(|_| closed())??;
