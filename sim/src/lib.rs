@@ -15,6 +15,7 @@ pub mod client;
 pub mod clocks;
 pub mod evidence;
 pub mod expand;
+pub mod export;
 pub mod frames;
 pub mod history;
 pub mod hop;

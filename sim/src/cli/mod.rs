@@ -14,6 +14,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use holdfast_ledger::planted::Bug;
 use holdfast_sim::expand::{Size, from_seed};
+use holdfast_sim::export::{Format, export};
 use holdfast_sim::quiet;
 use holdfast_sim::run::{Class, Report, run};
 use holdfast_sim::schedule::{NODES_MAX, Planted, Schedule};
@@ -94,6 +95,15 @@ enum Command {
         #[arg(long)]
         out: Option<PathBuf>,
     },
+    /// One run's history of calls, for checkers of other authors.
+    Export {
+        file: PathBuf,
+        #[arg(long, value_enum, default_value = "jsonl")]
+        format: ExportFormat,
+        /// Where to write it; default: beside the file, with the format's ending.
+        #[arg(long)]
+        out: Option<PathBuf>,
+    },
     /// The schedule that a seed stands for, as a file.
     Expand {
         #[arg(long)]
@@ -106,6 +116,15 @@ enum Command {
         #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/scenarios"))]
         folder: PathBuf,
     },
+}
+
+/// How a history is written.
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum ExportFormat {
+    /// One JSON object a line.
+    Jsonl,
+    /// As Jepsen writes histories.
+    Edn,
 }
 
 #[derive(Args, Clone, Copy)]
@@ -168,6 +187,18 @@ pub fn main() -> ExitCode {
             write(&out, &view::page(&schedule, &report))?;
             describe(&schedule, &report);
             println!("written: {}", out.display());
+            Ok(report.class)
+        }),
+        Command::Export { file, format, out } => read(&file).and_then(|schedule| {
+            let (format, ending) = match format {
+                ExportFormat::Jsonl => (Format::JsonLines, "jsonl"),
+                ExportFormat::Edn => (Format::Edn, "edn"),
+            };
+            let out = out.unwrap_or_else(|| file.with_extension(ending));
+            let report = run(&schedule, false);
+            write(&out, &export(&report.calls, format))?;
+            describe(&schedule, &report);
+            println!("written: {} ({} calls)", out.display(), report.calls.len());
             Ok(report.class)
         }),
         Command::Expand { seed, size } => {
