@@ -23,8 +23,10 @@ impl Default for Size {
 }
 
 /// How often a family strikes: a pause between two of its faults, and how long each lasts, in milliseconds.
-struct Family {
-    name: &'static str,
+pub struct Family {
+    pub name: &'static str,
+    /// The faults that it draws from.
+    pub kinds: &'static [&'static str],
     /// Of 100 seeds, so many have this family at all.
     percent: u32,
     pause_ms: (u64, u64),
@@ -34,18 +36,96 @@ struct Family {
 
 const QUIET_MS: u64 = 1_000;
 
-const FAMILIES: &[Family] = &[
-    Family { name: "crash", percent: 80, pause_ms: (2_000, 12_000), lasts_ms: (50, 4_000), draw: crash },
-    Family { name: "crash_all", percent: 25, pause_ms: (6_000, 40_000), lasts_ms: (50, 1_500), draw: crash_all },
-    Family { name: "pause", percent: 40, pause_ms: (3_000, 15_000), lasts_ms: (100, 4_000), draw: pause },
-    Family { name: "partition", percent: 80, pause_ms: (2_000, 10_000), lasts_ms: (200, 5_000), draw: partition },
-    Family { name: "messages", percent: 70, pause_ms: (1_000, 10_000), lasts_ms: (500, 5_000), draw: messages },
-    Family { name: "client_loss", percent: 70, pause_ms: (1_000, 8_000), lasts_ms: (500, 5_000), draw: client_loss },
-    Family { name: "clock", percent: 50, pause_ms: (1_000, 10_000), lasts_ms: (500, 6_000), draw: clock },
-    Family { name: "slow_disk", percent: 40, pause_ms: (2_000, 12_000), lasts_ms: (500, 4_000), draw: slow_disk },
-    Family { name: "broken_disk", percent: 25, pause_ms: (4_000, 30_000), lasts_ms: (500, 3_000), draw: broken_disk },
-    Family { name: "transfer", percent: 30, pause_ms: (2_000, 12_000), lasts_ms: (10, 20), draw: transfer },
-    Family { name: "bank", percent: 40, pause_ms: (3_000, 15_000), lasts_ms: (200, 4_000), draw: bank },
+/// All families. A seed has some of them.
+pub const FAMILIES: &[Family] = &[
+    Family {
+        name: "crash",
+        kinds: &["crash"],
+        percent: 80,
+        pause_ms: (2_000, 12_000),
+        lasts_ms: (50, 4_000),
+        draw: crash,
+    },
+    Family {
+        name: "crash_all",
+        kinds: &["crash_all"],
+        percent: 25,
+        pause_ms: (6_000, 40_000),
+        lasts_ms: (50, 1_500),
+        draw: crash_all,
+    },
+    Family {
+        name: "pause",
+        kinds: &["pause"],
+        percent: 40,
+        pause_ms: (3_000, 15_000),
+        lasts_ms: (100, 4_000),
+        draw: pause,
+    },
+    Family {
+        name: "partition",
+        kinds: &["isolate", "split", "one_way"],
+        percent: 80,
+        pause_ms: (2_000, 10_000),
+        lasts_ms: (200, 5_000),
+        draw: partition,
+    },
+    Family {
+        name: "messages",
+        kinds: &["disconnects", "loss", "duplicates", "delays"],
+        percent: 70,
+        pause_ms: (1_000, 10_000),
+        lasts_ms: (500, 5_000),
+        draw: messages,
+    },
+    Family {
+        name: "client_loss",
+        kinds: &["client_loss"],
+        percent: 70,
+        pause_ms: (1_000, 8_000),
+        lasts_ms: (500, 5_000),
+        draw: client_loss,
+    },
+    Family {
+        name: "clock",
+        kinds: &["clock_jump", "clock_drift"],
+        percent: 50,
+        pause_ms: (1_000, 10_000),
+        lasts_ms: (500, 6_000),
+        draw: clock,
+    },
+    Family {
+        name: "slow_disk",
+        kinds: &["slow_disk"],
+        percent: 40,
+        pause_ms: (2_000, 12_000),
+        lasts_ms: (500, 4_000),
+        draw: slow_disk,
+    },
+    Family {
+        name: "broken_disk",
+        kinds: &["failed_sync", "full_disk"],
+        percent: 25,
+        pause_ms: (4_000, 30_000),
+        lasts_ms: (500, 3_000),
+        draw: broken_disk,
+    },
+    Family {
+        name: "transfer",
+        kinds: &["transfer"],
+        percent: 30,
+        pause_ms: (2_000, 12_000),
+        lasts_ms: (10, 20),
+        draw: transfer,
+    },
+    Family {
+        name: "bank",
+        kinds: &["bank_outage"],
+        percent: 40,
+        pause_ms: (3_000, 15_000),
+        lasts_ms: (200, 4_000),
+        draw: bank,
+    },
 ];
 
 /// The schedule that `seed` stands for.
@@ -213,5 +293,8 @@ mod tests {
         kinds.sort_unstable();
         kinds.dedup();
         assert_eq!(kinds.len(), 18, "{kinds:?}");
+        let mut of_families: Vec<&str> = FAMILIES.iter().flat_map(|family| family.kinds).copied().collect();
+        of_families.sort_unstable();
+        assert_eq!(kinds, of_families, "every family says what it draws from");
     }
 }

@@ -4,7 +4,7 @@
 //! is healed, and the cluster has to recover, end what is open and stand before the checks. Each run has an operating system
 //! thread of its own, since what the simulator keeps by thread would otherwise leak from one run into the next.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -33,7 +33,7 @@ use crate::schedule::Schedule;
 use crate::streams::stream;
 use crate::trace::{Recorded, Trace};
 use crate::workload::{self, Closing};
-use crate::world::World;
+use crate::world::{Reached, World};
 
 /// How long a new cluster may take to form.
 const FORMING_MAX: Duration = Duration::from_secs(60);
@@ -102,6 +102,8 @@ pub struct Report {
     pub purchases: usize,
     /// The last log index.
     pub index: u64,
+    /// What the faults met.
+    pub reached: BTreeSet<Reached>,
 }
 
 /// Carries out a schedule, in a thread of its own. With `keeps_lines` the trace can be read.
@@ -127,6 +129,7 @@ struct Progress {
     recovery: Mutex<Option<Duration>>,
     index: Mutex<u64>,
     virtual_time: Mutex<Duration>,
+    reached: Mutex<BTreeSet<Reached>>,
 }
 
 impl Progress {
@@ -200,6 +203,7 @@ fn report(progress: &Progress, ground: &Ground, clients: &Clients, trace: &Trace
         leaders,
         purchases: calls.iter().filter(is_purchase).count(),
         calls,
+        reached: progress.reached.lock().expect("the run has ended").clone(),
         index: *progress.index.lock().expect("the run has ended"),
     }
 }
@@ -255,6 +259,8 @@ fn settings(schedule: &Schedule) -> Settings {
 fn policy(schedule: &Schedule) -> Policy {
     Policy {
         lock_ttl_ms: schedule.workload.lock_ttl_ms,
+        lock_extension_ms: schedule.workload.lock_ttl_ms,
+        offer_ttl_ms: 2_000,
         payment_grace_ms: 3_000,
         cooldown_after_expiries: 1_000_000,
         idempotency_ttl_ms: 120_000,
@@ -270,6 +276,7 @@ async fn simulate(schedule: Schedule, ground: Arc<Ground>, clients: Arc<Clients>
     let mut watching = vec![madsim::task::spawn(world.clone().watch())];
     work(&schedule, &world, &machines, &mut watching, &progress).await;
     *progress.virtual_time.lock().expect("nothing panics while it reports") = elapsed();
+    *progress.reached.lock().expect("nothing panics while it reports") = world.reached();
     watching.iter().for_each(|task| task.abort());
     world.end_all().await;
 }

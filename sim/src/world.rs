@@ -26,6 +26,14 @@ const RESTART_AFTER: Duration = Duration::from_millis(500);
 /// The simulated machines of clients are numbered from here.
 pub const CLIENTS_FROM: u32 = 100;
 
+/// A fault, the role of the node that it struck, and what the cluster was about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Reached {
+    pub fault: &'static str,
+    pub role: &'static str,
+    pub phase: &'static str,
+}
+
 /// The cluster.
 pub struct World {
     pub ground: Arc<Ground>,
@@ -33,6 +41,7 @@ pub struct World {
     handles: BTreeMap<u32, NodeHandle>,
     cluster: Cluster,
     holds: Mutex<Holds>,
+    reached: Mutex<BTreeSet<Reached>>,
 }
 
 /// Which faults hold what, by the fault's id.
@@ -75,7 +84,7 @@ impl World {
                 Handle::current().create_node().name(format!("n{number}")).ip(ip(number)).init(power_on).build();
             handles.insert(number, handle);
         }
-        World { ground, clients, handles, cluster, holds: Mutex::default() }
+        World { ground, clients, handles, cluster, holds: Mutex::default(), reached: Mutex::default() }
     }
 
     fn holds(&self) -> MutexGuard<'_, Holds> {
@@ -178,10 +187,38 @@ impl World {
         sleep((began + Duration::from_millis(fault.at_ms)).saturating_sub(elapsed())).await;
         let target = fault.what.target().and_then(|target| self.resolve(target));
         self.ground.trace.note(format_args!("fault {} begins at {target:?}: {:?}", fault.id, fault.what));
+        self.count(&fault, target);
         self.begin(&fault, target);
         sleep(Duration::from_millis(fault.for_ms)).await;
         self.ground.trace.note(format_args!("fault {} ends", fault.id));
         self.end(&fault, target);
+    }
+
+    /// Counts what a fault is about to meet.
+    fn count(&self, fault: &Fault, target: Option<u32>) {
+        let leader = self.leader();
+        let role = match target {
+            None if fault.what.target().is_some() => "nobody",
+            None => "cluster",
+            Some(number) if Some(number) == leader => "leader",
+            Some(number) if self.ground.live().contains_key(&number) => "follower",
+            Some(_) => "down",
+        };
+        let applied: Vec<u64> = self.ground.live().values().map(|node| node.status().applied_index).collect();
+        let behind = applied.iter().max().unwrap_or(&0) - applied.iter().min().unwrap_or(&0);
+        let phase = match leader {
+            None => "no leader",
+            Some(_) if applied.len() < self.ground.machines.len() => "a machine is down",
+            Some(_) if behind > self.cluster.log_entries_kept => "a machine needs a snapshot",
+            Some(_) => "steady",
+        };
+        let reached = Reached { fault: fault.what.name(), role, phase };
+        self.reached.lock().expect("nothing panics while it counts").insert(reached);
+    }
+
+    /// What the faults have met so far.
+    pub fn reached(&self) -> BTreeSet<Reached> {
+        self.reached.lock().expect("nothing panics while it counts").clone()
     }
 
     /// Begins a fault. One that needs a leader while there is none does nothing.

@@ -3,7 +3,9 @@
 //! Exit codes: 0 all passed, 1 the command itself failed, 2 it was not understood, 10 a crash, 11 liveness, 12 safety, 13 two
 //! runs of one schedule differed. Of several, the worst.
 
+mod coverage;
 mod mutants;
+mod sensitivity;
 mod shrink;
 mod swarm;
 
@@ -76,6 +78,28 @@ enum Command {
         /// Seeds of a series before the bug counts as missed in it.
         #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
         seeds_max: u64,
+        #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=256))]
+        jobs: u32,
+        #[command(flatten)]
+        size: SizeArgs,
+    },
+    /// Looks for planted bugs once more without each family of faults: which families the checks need.
+    Sensitivity {
+        /// Only these, by name; default: all.
+        #[arg(long = "bug")]
+        bugs: Vec<String>,
+        /// Seeds for each bug and family.
+        #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+        seeds: u64,
+        #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=256))]
+        jobs: u32,
+        #[command(flatten)]
+        size: SizeArgs,
+    },
+    /// Which fault met which node in which phase, and how many seeds it took to see that.
+    Coverage {
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+        seeds: u64,
         #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=256))]
         jobs: u32,
         #[command(flatten)]
@@ -177,6 +201,11 @@ pub fn main() -> ExitCode {
             let names: Vec<&str> = missed.iter().map(|bug| bug.name()).collect();
             if names.is_empty() { Ok(Class::Passed) } else { Err(format!("not caught: {}", names.join(", "))) }
         }),
+        Command::Sensitivity { bugs, seeds, jobs, size } => named(&bugs).map(|bugs| {
+            sensitivity::compare(&sensitivity::Comparison { bugs, seeds, jobs, size: size.size() });
+            Class::Passed
+        }),
+        Command::Coverage { seeds, jobs, size } => Ok(coverage::coverage(seeds, jobs, size.size())),
         Command::Shrink { file, out } => read(&file).and_then(|schedule| {
             let out = out.unwrap_or_else(|| file.with_extension("shrunk.toml"));
             shrink::shrink(&schedule, &out)
