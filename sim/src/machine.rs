@@ -197,7 +197,7 @@ async fn start(ground: &Ground, number: u32) -> Result<Node, String> {
     };
     let options = Options {
         disk,
-        transport: Arc::new(SimNetwork::new(ground.frames.clone())),
+        transport: Arc::new(SimNetwork::new(ip(number), ground.frames.clone())),
         clock: Arc::new(machine.clock.clone()),
         peer_listen: peer_addr(number).to_string(),
         peer_addr: None,

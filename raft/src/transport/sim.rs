@@ -5,7 +5,7 @@
 
 use std::any::Any;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,12 +50,14 @@ impl FrameFaults for Faultless {
 /// The simulated network of one node.
 #[derive(Clone)]
 pub struct SimNetwork {
+    ip: IpAddr,
     faults: Arc<dyn FrameFaults>,
 }
 
 impl SimNetwork {
-    pub fn new(faults: Arc<dyn FrameFaults>) -> SimNetwork {
-        SimNetwork { faults }
+    /// `ip` is the address of the machine: an endpoint that connects does not know it.
+    pub fn new(ip: IpAddr, faults: Arc<dyn FrameFaults>) -> SimNetwork {
+        SimNetwork { ip, faults }
     }
 }
 
@@ -65,7 +67,7 @@ impl Transport for SimNetwork {
             let connect = async {
                 let to = resolve(addr).await?;
                 let endpoint = Endpoint::bind("0.0.0.0:0").await?;
-                let from = endpoint.local_addr()?;
+                let from = SocketAddr::new(self.ip, endpoint.local_addr()?.port());
                 let (sender, receiver) = endpoint.connect1(to).await?;
                 Ok(carry(self.faults.clone(), from, to, sender, receiver))
             };
