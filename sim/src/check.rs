@@ -238,13 +238,21 @@ fn at_most_once(evidence: &Evidence) -> Vec<String> {
     wrong
 }
 
+/// Ledger time may be so much faster than real time, where clocks drift, and so far off, in milliseconds.
+const PACE_PERCENT: u64 = 70;
+const CLOCKS_APART_MS: u64 = 3_000;
+
 /// Nobody gets a ticket before the lock of whoever had it is over, by ledger time: what was promised to the one in his answers
 /// is held against when the other's lock began. An order that its buyer gave up, or that the bank declined, may end early.
+/// Ledger time itself must keep pace with real time, as far as drifting clocks let it: a lock that is promised for long is not
+/// over at once.
 fn leases(evidence: &Evidence) -> Vec<String> {
     struct Lock<'a> {
         order: &'a str,
         index: u64,
         created_ms: u64,
+        /// From the call to its answer.
+        span_ns: (u64, u64),
     }
     let mut locks: BTreeMap<&str, Vec<Lock>> = BTreeMap::new();
     let mut promised: BTreeMap<&str, Vec<(u64, u64)>> = BTreeMap::new();
@@ -267,7 +275,8 @@ fn leases(evidence: &Evidence) -> Vec<String> {
         let (Some(order), Some(expires_ms)) = (order, told.expires_ms) else { continue };
         promised.entry(order).or_default().push((index, expires_ms));
         if let (Asked::PlaceOrder { ticket, .. }, Some(created_ms)) = (&call.asked, told.created_ms) {
-            locks.entry(ticket).or_default().push(Lock { order, index, created_ms });
+            let span_ns = (call.invoked_ns, call.returned_ns.unwrap_or(u64::MAX));
+            locks.entry(ticket).or_default().push(Lock { order, index, created_ms, span_ns });
         }
     }
     let mut wrong = Vec::new();
@@ -282,6 +291,14 @@ fn leases(evidence: &Evidence) -> Vec<String> {
                     let (one, other) = (before.order, next.order);
                     wrong.push(format!(
                         "ticket {ticket}: order {other} began {early_ms} ms before the lock of order {one} was over"
+                    ));
+                }
+                let lasted_ms = next.span_ns.1.saturating_sub(before.span_ns.0) / 1_000_000;
+                let promised_ms = until_ms.saturating_sub(before.created_ms);
+                if lasted_ms + CLOCKS_APART_MS < promised_ms * PACE_PERCENT / 100 {
+                    let order = before.order;
+                    wrong.push(format!(
+                        "ticket {ticket}: order {order} had {promised_ms} ms and lost it after {lasted_ms} ms"
                     ));
                 }
             }
@@ -464,6 +481,12 @@ mod tests {
     fn a_lock_that_ends_early_is_seen() {
         assert_eq!(objections(|run| one_after_the_other(run, 5_000, 4_999)), only("leases"));
         assert_eq!(objections(|run| one_after_the_other(run, 5_000, 5_000)), BTreeSet::new());
+    }
+
+    #[test]
+    fn a_lock_that_time_ran_away_from_is_seen() {
+        assert_eq!(objections(|run| one_after_the_other(run, 8_000, 3_600_000)), only("leases"));
+        assert_eq!(objections(|run| one_after_the_other(run, 4_000, 3_600_000)), BTreeSet::new());
     }
 
     #[test]

@@ -25,9 +25,9 @@ pub const BAD_TOKEN: &str = "tok_chargeDeclined";
 
 /// Of 100 steps, so many are taken but not answered.
 const LOST_ANSWERS_PERCENT: u32 = 3;
-/// A step takes up to this long, and one in fifty much longer.
+/// A step takes up to this long, and one in twenty much longer: longer than a lock and its grace.
 const STEP_MS_MAX: u64 = 60;
-const SLOW_STEP_MS_MAX: u64 = 4_000;
+const SLOW_STEP_MS_MAX: u64 = 9_000;
 /// Charges of one page of a list.
 const PAGE: usize = 100;
 
@@ -128,7 +128,7 @@ impl Bank {
     async fn take_time(&self) -> Result<(), ProviderError> {
         let delay_ms = {
             let rng = &mut self.book().rng;
-            let max_ms = if rng.random_range(0..50) == 0 { SLOW_STEP_MS_MAX } else { STEP_MS_MAX };
+            let max_ms = if rng.random_range(0..20) == 0 { SLOW_STEP_MS_MAX } else { STEP_MS_MAX };
             rng.random_range(0..max_ms)
         };
         sleep(Duration::from_millis(delay_ms)).await;
