@@ -65,8 +65,11 @@ struct Checked {
     errors: Vec<Complaint>,
 }
 
+/// A line of the file: its number and its fields.
+type Line = (u64, Map<String, Value>);
+
 /// A file's lines as bodies of tickets, each with its number in the file.
-fn read(csv: &str) -> Result<Vec<(u64, Map<String, Value>)>, String> {
+fn read(csv: &str) -> Result<Vec<Line>, String> {
     let mut reader = csv::ReaderBuilder::new().flexible(true).trim(csv::Trim::All).from_reader(csv.as_bytes());
     let header = reader.headers().map_err(|error| error.to_string())?.clone();
     let member =

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use holdfast_api::{App, SigningKey};
+use holdfast_api::SigningKey;
 use holdfast_ledger::command::{Actor, Command, Submitted};
 use holdfast_ledger::entities::NodeKey;
 use holdfast_ledger::query;
@@ -139,10 +139,10 @@ impl Rotation {
         })
     }
 
-    /// Does what is due, for as long as the node runs.
-    pub async fn run(self: Arc<Self>, app: App) {
+    /// Does what is due, for as long as the node runs. `sign_with` gets the key that is to sign from then on.
+    pub async fn run(self: Arc<Self>, sign_with: impl Fn(SigningKey) + Send + Sync) {
         loop {
-            if let Err(error) = self.step(&app).await {
+            if let Err(error) = self.step(&sign_with).await {
                 tracing::debug!(%error, "the change of the signing key has to wait");
             }
             tokio::select! {
@@ -153,14 +153,14 @@ impl Rotation {
         }
     }
 
-    async fn step(&self, app: &App) -> Result<(), RotationError> {
+    async fn step(&self, sign_with: &(impl Fn(SigningKey) + Send + Sync)) -> Result<(), RotationError> {
         let _changing = self.changing.lock().await;
         let at_once = self.at_once.load(Ordering::SeqCst);
         if let Some(seed) = self.folder.next_seed()? {
             let next = SigningKey::from_seed(&seed);
             let published_ms = self.publish(&next).await?;
             if at_once || now_ms() >= self.due_ms(published_ms) {
-                self.replace(app, next)?;
+                self.replace(sign_with, next)?;
             }
         }
         self.retire_replaced(at_once).await?;
@@ -169,7 +169,7 @@ impl Rotation {
     }
 
     /// Signs with `next` from now on. A crash in between leaves the next seed where it is, and this is done again.
-    fn replace(&self, app: &App, next: SigningKey) -> Result<(), RotationError> {
+    fn replace(&self, sign_with: &impl Fn(SigningKey), next: SigningKey) -> Result<(), RotationError> {
         let before = self.signing.borrow().clone();
         let mut replaced = self.folder.replaced()?;
         if replaced.iter().all(|old| old.key_id != before) {
@@ -178,7 +178,7 @@ impl Rotation {
         }
         self.folder.take_next_seed()?;
         let key_id = next.key_id().to_string();
-        app.use_key(next);
+        sign_with(next);
         tracing::info!(key_id, "another key signs from now on");
         self.signing.send_replace(key_id);
         Ok(())
@@ -235,4 +235,108 @@ fn view_of(key_id: String, key: &NodeKey) -> KeyView {
 
 fn now_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Path, PathBuf};
+
+    use super::*;
+    use holdfast_raft::clock::SystemClock;
+    use holdfast_raft::disk;
+    use holdfast_raft::node::{Options, Start};
+    use holdfast_raft::transport::grpc::Grpc;
+
+    /// A node that is alone, in a folder that is held, with the change of its key.
+    struct World {
+        node: Node,
+        folder: Arc<Folder>,
+        rotation: Arc<Rotation>,
+        root: tempfile::TempDir,
+    }
+
+    async fn world(published_wait: Duration) -> World {
+        let root = tempfile::tempdir().unwrap();
+        let folder = Arc::new(Folder::take(root.path()).unwrap());
+        let options = Options {
+            disk: Arc::new(disk::Folder::open(root.path()).unwrap()),
+            transport: Arc::new(Grpc),
+            clock: Arc::new(SystemClock::default()),
+            peer_listen: "127.0.0.1:0".into(),
+            peer_addr: None,
+            http_addr: "127.0.0.1:0".into(),
+            settings: Default::default(),
+            storage: Default::default(),
+            start: Start::Bootstrap,
+        };
+        let node = Node::start(options).await.expect("a new folder starts");
+        let key = SigningKey::from_seed(&folder.signing_seed().unwrap());
+        let rotation = Arc::new(Rotation::new(node.clone(), folder.clone(), key.key_id(), published_wait));
+        rotation.publish(&key).await.unwrap();
+        World { node, folder, rotation, root }
+    }
+
+    /// The files below `folder` that hold these bytes.
+    fn files_with(folder: &Path, bytes: &[u8]) -> Vec<PathBuf> {
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                found.extend(files_with(&path, bytes));
+            } else if std::fs::read(&path).unwrap().windows(bytes.len()).any(|window| window == bytes) {
+                found.push(path);
+            }
+        }
+        found
+    }
+
+    fn state_of(view: &KeysView, key_id: &str) -> Option<bool> {
+        view.keys.iter().find(|key| key.key_id == key_id).map(|key| key.retired_ms.is_some())
+    }
+
+    #[tokio::test]
+    async fn the_next_key_is_published_before_it_signs_and_the_old_one_stays() {
+        let world = world(Duration::from_secs(3_600)).await;
+        let before = world.rotation.view().await.unwrap().signing;
+        world.rotation.begin(false).await.unwrap();
+        let view = world.rotation.view().await.unwrap();
+        let next = view.next.clone().expect("a change is under way");
+        assert!(next.signs_in_s > 3_500 && view.signing == before, "{view:?}");
+        assert_eq!(state_of(&view, &next.key_id), Some(false), "it is published");
+        // Asked again, it is the same change.
+        world.rotation.begin(false).await.unwrap();
+        assert_eq!(world.rotation.view().await.unwrap().next.unwrap().key_id, next.key_id);
+        world.rotation.step(&|_| panic!("nothing is due")).await.unwrap();
+        assert_eq!(world.rotation.view().await.unwrap().signing, before);
+
+        // A node that was started again later goes on with it.
+        let later = Rotation::new(world.node.clone(), world.folder.clone(), &before, Duration::ZERO);
+        let signs = std::sync::Mutex::new(None);
+        later.step(&|key: SigningKey| *signs.lock().unwrap() = Some(key.key_id().to_string())).await.unwrap();
+        assert_eq!(signs.into_inner().unwrap().as_ref(), Some(&next.key_id));
+        let view = later.view().await.unwrap();
+        assert_eq!((&view.signing, &view.next), (&next.key_id, &None));
+        assert_eq!(SigningKey::from_seed(&world.folder.signing_seed().unwrap()).key_id(), next.key_id);
+        assert_eq!(view.replaced.iter().map(|old| &old.key_id).collect::<Vec<_>>(), [&before]);
+        assert_eq!(state_of(&view, &before), Some(false), "its sessions may still be refreshed");
+        assert!(!world.root.path().join("signing-key.next").exists());
+        world.node.shutdown().await;
+        let seed = world.folder.signing_seed().unwrap();
+        assert_eq!(files_with(world.root.path(), &seed), [world.root.path().join("signing-key")]);
+    }
+
+    #[tokio::test]
+    async fn a_change_at_once_retires_the_old_key() {
+        let world = world(Duration::from_secs(3_600)).await;
+        let before = world.rotation.view().await.unwrap().signing;
+        let running = tokio::spawn(world.rotation.clone().run(|_| {}));
+        world.rotation.begin(true).await.unwrap();
+        let view = world.rotation.view().await.unwrap();
+        assert!(view.signing != before && view.next.is_none() && view.replaced.is_empty(), "{view:?}");
+        assert_eq!((state_of(&view, &before), state_of(&view, &view.signing)), (Some(true), Some(false)));
+        assert!(matches!(world.rotation.retire(&view.signing).await, Err(RotationError::Signs)));
+        assert!(matches!(world.rotation.retire("unknown").await, Err(RotationError::Refused("key_not_found"))));
+        running.abort();
+        world.node.shutdown().await;
+    }
 }
