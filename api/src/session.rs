@@ -75,7 +75,7 @@ enum Standing {
 
 /// Finds the caller of a request with these headers.
 pub async fn identify(app: &App, headers: &HeaderMap) -> Identity {
-    let Some((token, by_cookie)) = token_of(headers) else { return Identity::Anonymous };
+    let Some((token, by_cookie)) = token_of(app, headers) else { return Identity::Anonymous };
     if !by_cookie && app.tokens.remembered(token).is_none() && services::is_service_token(token) {
         return match services::verify(app, token).await {
             Ok(service) => service.map_or(Identity::Anonymous, Identity::Service),
@@ -102,7 +102,7 @@ async fn look_up(app: &App, token: &str) -> Result<Option<Verified>, Fault> {
 
 /// Finds the caller of a request whose token may have expired, as long as its session holds.
 pub async fn identify_expired(app: &App, headers: &HeaderMap) -> Identity {
-    let Some((_, by_cookie)) = token_of(headers) else { return Identity::Anonymous };
+    let Some((_, by_cookie)) = token_of(app, headers) else { return Identity::Anonymous };
     match refreshable(app, headers).await {
         Ok(Some(verified)) => {
             Identity::SignedIn(Caller { signed_in: verified.signed_in, issued_s: verified.issued_s, by_cookie })
@@ -114,7 +114,7 @@ pub async fn identify_expired(app: &App, headers: &HeaderMap) -> Identity {
 
 /// A token that may be refreshed: its session holds, whether it has expired or not.
 pub async fn refreshable(app: &App, headers: &HeaderMap) -> Result<Option<Verified>, Fault> {
-    let Some((token, _)) = token_of(headers) else { return Ok(None) };
+    let Some((token, _)) = token_of(app, headers) else { return Ok(None) };
     let Some(verified) = verify(app, token).await? else { return Ok(None) };
     Ok(counts(app, &verified).await?.then_some(verified))
 }
@@ -180,13 +180,15 @@ fn standing(state: &Ledger, signed_in: SignedIn) -> Result<Standing, StoreError>
     Ok(if good { Standing::Holds } else { Standing::Over })
 }
 
-/// The token of a request, and whether it came in a cookie. A bearer token goes first.
-fn token_of(headers: &HeaderMap) -> Option<(&str, bool)> {
+/// The token of a request, and whether it came in a cookie. A bearer token goes first. Over HTTPS only the cookie counts that
+/// no other host of our domain can have set.
+fn token_of<'a>(app: &App, headers: &'a HeaderMap) -> Option<(&'a str, bool)> {
     if let Some(value) = headers.get(header::AUTHORIZATION) {
         let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
         return scheme.eq_ignore_ascii_case("bearer").then_some((token.trim(), false));
     }
-    let (_, token) = cookies(headers).find(|(name, _)| is_session_cookie(name))?;
+    let (ours, _) = cookie_shape(app);
+    let (_, token) = cookies(headers).find(|(name, _)| *name == ours)?;
     Some((token, true))
 }
 

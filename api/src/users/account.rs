@@ -9,13 +9,14 @@ use holdfast_ledger::entities::{Personal, User};
 use holdfast_ledger::id::UserId;
 use holdfast_ledger::outcome::{Field, Refusal};
 use holdfast_ledger::query;
+use holdfast_ledger::store::StoreError;
 use holdfast_raft::node::Consistency;
 use http::{StatusCode, header};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{BAD_EMAIL, check_password, email, new_password, present_password, session_of, with_session};
-use crate::app::{App, Refused, Seen};
+use crate::app::{App, Ledger, Refused, Seen};
 use crate::body::JsonBody;
 use crate::error::Fault;
 use crate::fields::{Complaints, Raw};
@@ -66,12 +67,9 @@ pub(super) fn account_answer(id: UserId, seen: &Seen<Option<(User, Personal)>>) 
     Ok(json(StatusCode::OK, &view, seen.index))
 }
 
-/// What `account_answer` needs.
-pub(super) fn account_of(
-    id: UserId,
-) -> impl Fn(&crate::app::Ledger) -> Result<Option<(User, Personal)>, holdfast_ledger::store::StoreError> + Send + Sync
-{
-    move |state| Ok(query::user(state, id)?.zip(query::personal(state, id)?))
+/// An account with its personal data, while it has any.
+pub(super) fn account_of(state: &Ledger, id: UserId) -> Result<Option<(User, Personal)>, StoreError> {
+    Ok(query::user(state, id)?.zip(query::personal(state, id)?))
 }
 
 /// `GET /api/users/me`: the caller's account.
@@ -81,7 +79,7 @@ pub(super) fn account_of(
 )]
 pub async fn show(State(app): State<App>, caller: Caller) -> Result<Response, Fault> {
     let id = caller.signed_in.user;
-    account_answer(id, &app.read(Consistency::Linearizable, account_of(id)).await?)
+    account_answer(id, &app.read(Consistency::Linearizable, |state| account_of(state, id)).await?)
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -118,7 +116,7 @@ pub async fn change_email(
     match app.propose(caller.actor(), None, Command::ChangeEmail { email }).await? {
         Ok(done) => {
             let id = caller.signed_in.user;
-            account_answer(id, &app.read_own(done.index, account_of(id)).await?)
+            account_answer(id, &app.read_own(done.index, |state| account_of(state, id)).await?)
         }
         Err(Refused { refusal: Refusal::Invalid { field: Field::Email }, .. }) => {
             Err(Fault::bad_field("email", "invalid", BAD_EMAIL))

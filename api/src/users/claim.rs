@@ -64,7 +64,7 @@ pub async fn claim_operator(
     match app.propose(caller.actor(), None, Command::ClaimOperator { token_hash: hash_of(&token) }).await? {
         Ok(done) => {
             let id = caller.signed_in.user;
-            let response = account_answer(id, &app.read_own(done.index, account_of(id)).await?)?;
+            let response = account_answer(id, &app.read_own(done.index, |state| account_of(state, id)).await?)?;
             Ok(with_session(&app, response, session_of(&done)))
         }
         Err(Refused { refusal: Refusal::BootstrapRefused, .. }) => {

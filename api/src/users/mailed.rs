@@ -17,10 +17,11 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{BAD_EMAIL, email, new_password};
-use crate::app::{App, Refused};
+use crate::app::{App, Done, Refused};
 use crate::body::JsonBody;
 use crate::error::Fault;
 use crate::fields::{self, Complaints, Raw};
+use crate::headers::json;
 use crate::limits::Limited;
 use crate::session::{self, Caller};
 use crate::token::Purpose;
@@ -164,9 +165,9 @@ fn token(raw: Raw<'_>) -> Option<String> {
 }
 
 /// The answer after a link was used. Why one is of no use is nobody's business: it was used, it is old, the account is gone.
-fn used(settled: Result<crate::app::Done, Refused>) -> Result<Response, Fault> {
+fn used(settled: Result<Done, Refused>) -> Result<Response, Fault> {
     match settled {
-        Ok(done) => Ok(crate::headers::json(StatusCode::OK, &serde_json::Map::new(), done.decided_at)),
+        Ok(done) => Ok(json(StatusCode::OK, &serde_json::Map::new(), done.decided_at)),
         Err(Refused { refusal: Refusal::RequestNotFound | Refusal::UserNotFound | Refusal::Banned, .. }) => {
             Err(bad_link())
         }

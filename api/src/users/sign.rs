@@ -11,7 +11,7 @@ use http::{HeaderMap, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::account::role_names;
+use super::account::{account_of, role_names};
 use super::{BAD_EMAIL, agent, email, new_password, present_password, session_of, with_session};
 use crate::app::{App, Refused};
 use crate::body::JsonBody;
@@ -178,7 +178,7 @@ pub async fn current_user(State(app): State<App>, identity: Identity) -> Result<
     };
     let id = caller.map(|caller| caller.signed_in.user);
     let find = |state: &_| match id {
-        Some(id) => Ok(query::user(state, id)?.zip(query::personal(state, id)?)),
+        Some(id) => account_of(state, id),
         None => Ok(None),
     };
     let seen = app.read(Consistency::Stale, find).await?;

@@ -176,6 +176,12 @@ async fn d13_cookies_are_httponly_samesite_and_secure_under_https() {
     let secure = Client::anonymous(&https).post("/api/users/signup", body).await.is(201);
     let cookie = secure.header("set-cookie");
     assert!(cookie.starts_with("__Host-session=") && cookie.contains("; Secure"), "{cookie}");
+    // Another host of the domain can set a cookie of the plain name, but not one with the prefix.
+    let mut client = Client::anonymous(&https);
+    client.cookie = Some(cookie.split(';').next().unwrap().to_string());
+    client.get("/api/orders").await.is(200);
+    client.cookie = client.cookie.map(|cookie| cookie.replace("__Host-session", "session"));
+    client.get("/api/orders").await.is(401);
 }
 
 #[tokio::test]
