@@ -99,7 +99,8 @@ pub async fn run(settings: Resolved, stop_with_stdin: bool, announce: impl FnOnc
                 }
                 None => None,
             };
-            let keys = tokio::spawn(rotation.run(app.clone()));
+            let signing = app.clone();
+            let keys = tokio::spawn(rotation.run(move |key| signing.use_key(key)));
             let claim = tokio::spawn(offer_operator(settings.bootstrap, node.clone(), addresses.url.clone()));
             let public = tokio::spawn(server::serve(http.0, routes, raised(stopping)));
             announce(&addresses);
