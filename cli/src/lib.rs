@@ -19,6 +19,7 @@ pub mod client;
 pub mod cluster;
 pub mod demo;
 mod dev;
+pub mod estate;
 pub mod failure;
 mod folder;
 pub mod guard;
@@ -37,6 +38,7 @@ mod service;
 pub mod settings;
 mod stop;
 mod stored;
+pub mod stream;
 pub mod tools;
 mod verify;
 

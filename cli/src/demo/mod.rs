@@ -1,9 +1,12 @@
-//! `holdfast demo`: three nodes, a sale, and the leader killed in the middle of it.
+//! `holdfast demo`: three nodes, a broker and both services, a sale, and the leader killed in the middle of it.
 //!
-//! Every number in the table was observed by a client or read from the API afterwards; none comes from inside a node.
+//! Every number in the table was observed by a client, or read from the API, the broker, the bank and the mails afterwards;
+//! none comes from inside a node.
 
+mod house;
 mod report;
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,6 +26,7 @@ use crate::failure::Failure;
 use crate::money;
 use crate::sale::{Attempt, Buyer, Offer, Purchase, Seller, Tally, audit};
 use crate::stop;
+use house::House;
 use report::Report;
 
 /// The demonstration's nodes.
@@ -40,12 +44,23 @@ const THINK_MS: std::ops::Range<u64> = 20..150;
 /// Between two price raises, in milliseconds.
 const RAISE_MS: std::ops::Range<u64> = 30..120;
 
+/// How long charges, events and mails may take after the sale until they are where they belong.
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(120);
+const PASSWORD: &str = "demo-password";
+const SELLER: &str = "seller@demo.example";
+const OPERATOR: &str = "operator@demo.example";
+
 /// Three nodes on loopback sell tickets to racing buyers while the leader is killed: see for yourself that each is sold once
+///
+/// Afterwards everything stays up to be looked at, if a person is watching: until Ctrl-C, and on a terminal only.
 #[derive(Debug, Args)]
 pub struct DemoArgs {
-    /// Stop after the table instead of leaving the cluster up
-    #[arg(long)]
+    /// Stop after the table, also on a terminal
+    #[arg(long, conflicts_with = "stay")]
     pub once: bool,
+    /// Stay up after the table, also without a terminal
+    #[arg(long)]
+    pub stay: bool,
     /// How many buyers race
     #[arg(long, value_name = "N", default_value_t = 36, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub buyers: u32,
@@ -71,15 +86,15 @@ pub async fn run(args: DemoArgs) -> Result<(), Failure> {
         () = &mut stopped => Ok(None),
         outcome = demonstrate(&args, plan) => outcome.map(Some),
     };
+    let stays = args.stay || (!args.once && std::io::stdout().is_terminal());
     let result = match outcome {
-        Ok(Some((report, mut cluster))) => {
+        Ok(Some((report, house))) => {
             report.print();
-            if report.holds() && !args.once {
-                say!("\nThe cluster stays up. Its URLs: {}", cluster.urls().join("  "));
-                say!("Ctrl-C stops it.");
+            if report.holds() && stays {
+                house.tell();
                 stopped.await;
             }
-            cluster.stop_all();
+            house.stop();
             report.verdict()
         }
         Ok(None) => Ok(()),
@@ -101,10 +116,11 @@ struct Sale {
     tickets: u64,
 }
 
-async fn demonstrate(args: &DemoArgs, plan: Plan) -> Result<(Report, Cluster), Failure> {
-    say!("Starting {NODES} nodes on loopback …");
-    let mut cluster = Cluster::start(plan).await?;
-    let client = Client::new(&cluster.urls(), PATIENCE)?;
+async fn demonstrate(args: &DemoArgs, plan: Plan) -> Result<(Report, House), Failure> {
+    say!("Starting {NODES} nodes, a broker, a bank without money, payments and notifications on loopback …");
+    let mut house = House::start(plan).await?;
+    let client = Client::new(&house.estate.cluster.urls(), PATIENCE)?;
+    open_office(&client, &house).await?;
     say!("Signing up a seller and {} buyers, putting {} tickets on sale …", args.buyers, args.tickets);
     let seller = open_sale(&client, args.tickets).await?;
     let buyers = sign_up_buyers(&client, args.buyers).await?;
@@ -122,7 +138,7 @@ async fn demonstrate(args: &DemoArgs, plan: Plan) -> Result<(Report, Cluster), F
     }
     let raising = tokio::spawn(raise_prices(sale.clone(), seller));
     let progress = tokio::spawn(show_progress(sale.clone()));
-    let fail_over = kill_leader_half_way(&mut cluster, &sale).await;
+    let fail_over = kill_leader_half_way(&mut house.estate.cluster, &sale).await;
 
     let mut buyers = Vec::new();
     while let Some(joined) = racing.join_next().await {
@@ -133,16 +149,25 @@ async fn demonstrate(args: &DemoArgs, plan: Plan) -> Result<(Report, Cluster), F
     raising.await.map_err(|error| Failure::failed(format!("the seller's task: {error}")))??;
     let took = started.elapsed();
     let fail_over = fail_over?;
-    cluster.wait_for_voters().await?;
+    house.estate.cluster.wait_for_voters().await?;
 
-    say!("Reading every order and payment again …");
-    let audit = audit(&client, &buyers, &cluster.charges().await?).await?;
-    let report = Report::new(&sale.tally, args.tickets, args.buyers, audit, fail_over, took);
-    Ok((report, cluster))
+    say!("Reading every order, payment, charge, event and mail again …");
+    let settled = house.settle(SETTLE_TIMEOUT).await?;
+    let audit = audit(&client, &buyers, &settled.charges).await?;
+    let report = Report::new(&sale.tally, (args.tickets, args.buyers), audit, settled, fail_over, took);
+    Ok((report, house))
+}
+
+/// Signs up somebody who may see and do what operators do.
+async fn open_office(client: &Client, house: &House) -> Result<(), Failure> {
+    let operator = client.account(OPERATOR, PASSWORD, 0).await?;
+    let token = house.estate.cluster.operator_token().await?;
+    let ask = Ask::post("/api/users/claim-operator", json!({ "token": token })).by(&operator);
+    client.send(ask).await?.expect(200, "the operator's token").map(|_| ())
 }
 
 async fn open_sale(client: &Client, tickets: u32) -> Result<Seller, Failure> {
-    let seller = Seller::sign_up(client, "seller@demo.example", "demo-password").await?;
+    let seller = Seller::sign_up(client, SELLER, PASSWORD).await?;
     let mut rng = rand::rng();
     let bodies: Vec<_> = (1..=tickets)
         .map(|number| {
@@ -167,7 +192,7 @@ async fn sign_up_buyers(client: &Client, count: u32) -> Result<Vec<Buyer>, Failu
         }
         let client = client.clone();
         signing_up.spawn(async move {
-            Buyer::sign_up(&client, number, &format!("buyer-{number}@demo.example"), "demo-password").await
+            Buyer::sign_up(&client, number, &format!("buyer-{number}@demo.example"), PASSWORD).await
         });
     }
     for signed_up in signing_up.join_all().await {
