@@ -1,4 +1,4 @@
-//! `holdfast bench lock`: how many locks a second, and how long one takes.
+//! `holdfast bench lock`: how many locks a second, and how long one takes. `holdfast bench relay` stands in `relay.rs`.
 //!
 //! One request is one `POST /api/orders` for a ticket that nobody holds, by a signed-in user. Each connection has one
 //! request in flight and a user of its own. Users may hold few locks at a time (policy), so there are two ways to run:
@@ -12,6 +12,7 @@
 
 mod connection;
 mod disk;
+mod relay;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -47,6 +48,7 @@ const DISK_DURATION: Duration = Duration::from_secs(3);
 #[derive(Debug, Subcommand)]
 pub enum BenchCommand {
     Lock(LockArgs),
+    Relay(relay::RelayArgs),
 }
 
 /// Locks over HTTP: rate and latency
@@ -78,6 +80,7 @@ pub struct LockArgs {
 pub async fn run(command: BenchCommand) -> Result<(), Failure> {
     match command {
         BenchCommand::Lock(args) => lock(args).await,
+        BenchCommand::Relay(args) => relay::run(args).await,
     }
 }
 
