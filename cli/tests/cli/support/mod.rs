@@ -1,8 +1,11 @@
 //! What the process tests share: the built program, clusters of it, and load on them.
 
 pub mod browser;
+pub mod follower;
+pub mod mail;
 pub mod stripe;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
@@ -13,7 +16,7 @@ use holdfast_cli::client::Client;
 use holdfast_cli::cluster::{Cluster, Plan};
 use holdfast_cli::failure::Failure;
 use holdfast_cli::money;
-use holdfast_cli::sale::{Attempt, Buyer, Offer, Purchase, Seller, Tally, audit};
+use holdfast_cli::sale::{Attempt, Buyer, Offer, OrderView, Purchase, Seller, Tally, audit};
 use holdfast_ledger::money::Currency;
 use serde_json::json;
 use tokio::task::JoinSet;
@@ -23,6 +26,8 @@ pub const PATIENCE: Duration = Duration::from_secs(90);
 /// Anything that is waited for comes within this, or the test fails.
 pub const WAIT: Duration = Duration::from_secs(120);
 const PRICE_MINOR: u64 = 19_99;
+/// Orders of one buyer that are read.
+const TICKETS_MAX: usize = 100_000;
 
 pub fn program() -> PathBuf {
     PathBuf::from(env!("CARGO_BIN_EXE_holdfast"))
@@ -44,11 +49,14 @@ pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// A cluster whose passwords cost nothing.
-pub async fn cluster(dir: &Path, nodes: usize) -> Cluster {
+/// Nodes whose passwords cost nothing.
+pub fn plan(dir: &Path, nodes: usize) -> Plan {
     let flags = ["--password-memory-kib", "8", "--password-passes", "1"].map(str::to_string).to_vec();
-    let plan = Plan { program: program(), dir: dir.to_path_buf(), nodes, flags };
-    Cluster::start(plan).await.expect("the cluster forms")
+    Plan { program: program(), dir: dir.to_path_buf(), nodes, flags }
+}
+
+pub async fn cluster(dir: &Path, nodes: usize) -> Cluster {
+    Cluster::start(plan(dir, nodes)).await.expect("the cluster forms")
 }
 
 /// `holdfast verify` on a node that was stopped.
@@ -61,6 +69,13 @@ pub fn assert_verified(data: &Path) {
         text(&verified.stdout),
         text(&verified.stderr)
     );
+}
+
+/// What buyers have in the end.
+pub struct Bought {
+    /// Complete orders and what they cost.
+    pub orders: BTreeMap<String, u64>,
+    pub findings: Vec<String>,
 }
 
 /// Buyers that buy random tickets as fast as they can until they are told to stop.
@@ -100,13 +115,35 @@ impl Load {
         }
     }
 
-    /// Ends the load and reads everything again: nothing acknowledged is lost, nothing is sold twice.
-    pub async fn end(mut self, cluster: &Cluster) -> u64 {
+    /// Lets no buyer begin anew, and waits for those who have begun.
+    async fn stop(&mut self) -> Vec<(Buyer, Vec<Purchase>)> {
         self.over.store(true, Ordering::Relaxed);
         let mut buyers = Vec::new();
         while let Some(joined) = self.buying.join_next().await {
             buyers.push(joined.expect("a buyer's task").expect("every request was answered"));
         }
+        buyers
+    }
+
+    /// Ends the load; what the buyers have in the end, by the API, and what is wrong with that.
+    pub async fn finish(&mut self) -> Bought {
+        let buyers = self.stop().await;
+        let audit = audit(&self.client, &buyers, &[]).await.expect("an audit");
+        let mut orders = BTreeMap::new();
+        for (buyer, _) in &buyers {
+            let listed = self.client.list("/api/orders", Some(&buyer.account), TICKETS_MAX).await.expect("orders");
+            for order in listed.iter().map(|order| OrderView::parse(order).expect("an order")) {
+                if order.status == "complete" {
+                    orders.insert(order.id.clone(), order.total_minor());
+                }
+            }
+        }
+        Bought { orders, findings: audit.findings }
+    }
+
+    /// Ends the load and reads everything again: nothing acknowledged is lost, nothing is sold twice.
+    pub async fn end(mut self, cluster: &Cluster) -> u64 {
+        let buyers = self.stop().await;
         let charges = cluster.charges().await.expect("the provider's books");
         let audit = audit(&self.client, &buyers, &charges).await.expect("an audit");
         assert!(audit.is_clean(), "{:?}", audit.findings);

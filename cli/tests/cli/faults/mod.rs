@@ -1,0 +1,218 @@
+//! Real processes under faults: nodes, a broker, both services, a provider and a mail server, one of which is killed, halted,
+//! wiped or left without an answer while tickets are sold. Each drill ends with the same audit: the stream is the outbox, a
+//! consumer saw every version once and in order, one charge was captured for each complete order and none elsewhere, none is
+//! left authorised, and every mail has the id that it must have.
+//!
+//! `cargo test -p holdfast --test cli fault_table -- --ignored --nocapture` runs them all and prints the table of
+//! `docs/EVENTS.md`.
+
+mod broker;
+mod pile;
+mod relay;
+mod table;
+mod workers;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use holdfast_cli::client::Client;
+use holdfast_cli::estate::{Estate, EstatePlan, Worker};
+use holdfast_cli::stream::{self, Scan};
+use holdfast_cli::tools;
+use tempfile::TempDir;
+
+use crate::support::follower::Follower;
+use crate::support::mail::Mail;
+use crate::support::stripe::{Caught, Moment, Step, Stripe};
+use crate::support::{Load, PATIENCE, WAIT, plan, program};
+
+pub const RECENT: &str = "nats-server";
+pub const DEBIAN: &str = "nats-server-2.9.10";
+const BUYERS: usize = 4;
+const TICKETS: usize = 2_000;
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+
+/// What a drill came to.
+#[derive(Debug, Clone, Default)]
+pub struct Outcome {
+    pub fault: &'static str,
+    pub done: String,
+    pub events: u64,
+    pub orders: u64,
+    pub lost: u64,
+    pub doubled: u64,
+    pub charges_wrong: u64,
+    pub mails: u64,
+    pub mails_wrong: u64,
+    /// Mails that came again, under the same id.
+    pub mails_repeated: u64,
+    /// From the end of the fault until stream, consumer and charges were as they must be.
+    pub catch_up: Duration,
+    /// One line for each thing that is wrong.
+    pub findings: Vec<String>,
+}
+
+impl Outcome {
+    fn assert_clean(&self) {
+        assert!(self.findings.is_empty(), "{}: {}", self.fault, self.findings.join("\n"));
+        assert!(self.orders > 0 && self.events > 0, "{self:?}");
+    }
+}
+
+/// Everything under load, before the fault.
+struct Drill {
+    estate: Estate,
+    stripe: Stripe,
+    mail: Mail,
+    follower: Follower,
+    load: Load,
+    dir: TempDir,
+}
+
+/// How many copies of a service a drill runs, and how mails are received.
+#[derive(Debug, Clone, Copy)]
+struct Setting {
+    server: &'static str,
+    nodes: usize,
+    payments: usize,
+    mails_refused: u32,
+    mails_dropped: u32,
+}
+
+const USUAL: Setting = Setting { server: RECENT, nodes: 3, payments: 2, mails_refused: 0, mails_dropped: 0 };
+
+impl Drill {
+    async fn start(setting: Setting) -> Drill {
+        let dir = tempfile::tempdir().expect("a folder");
+        let stripe = Stripe::start(dir.path()).await;
+        let mail = Mail::start(dir.path(), setting.mails_refused, setting.mails_dropped).await;
+        let secret = dir.path().join("stripe.key");
+        std::fs::write(&secret, "sk_test_holdfast").expect("written");
+        let words = |words: &[&str]| words.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let secret = secret.display().to_string();
+        let provider = words(&["--provider", "stripe", "--stripe-url", &stripe.url, "--stripe-key-file", &secret]);
+        let plan = EstatePlan {
+            nodes: plan(dir.path(), setting.nodes),
+            broker: tools::find(setting.server, &program()).expect("the test tools"),
+            payments: (setting.payments, provider),
+            notifications: (1, words(&["--smtp", &mail.url])),
+        };
+        let estate = Estate::start(plan).await.expect("everything starts");
+        let follower = Follower::start(&estate.broker.url(), 2);
+        let load = Load::start(&estate.cluster, BUYERS, TICKETS).await;
+        load.wait_for(5).await;
+        Drill { estate, stripe, mail, follower, load, dir }
+    }
+
+    /// Waits until a worker's request is in a trap.
+    async fn caught(&self, step: Step, moment: Moment) -> Caught {
+        let trap = self.stripe.trap(step, moment);
+        tokio::time::timeout(WAIT, trap).await.expect("a worker asks for it").expect("the proxy runs")
+    }
+
+    /// Ends the load, waits until everything is as it must be, and audits all of it. The fault is over.
+    async fn end(mut self, fault: &'static str, done: impl Into<String>) -> Outcome {
+        let healed = Instant::now();
+        let mut outcome = Outcome { fault, done: done.into(), ..Outcome::default() };
+        self.load.wait_for(5).await;
+        let url = self.estate.broker.url();
+        let buyers = self.load.finish().await;
+        outcome.orders = buyers.orders.len() as u64;
+        let scan = self.settle(&url).await;
+        outcome.catch_up = healed.elapsed();
+        outcome.findings.extend(buyers.findings);
+        self.audit_charges(&buyers.orders, &mut outcome).await;
+        self.audit_mails(&scan, &mut outcome);
+        self.estate.payments.iter_mut().chain(&mut self.estate.notifications).for_each(Worker::stop);
+        self.estate.cluster.stop_all();
+        self.audit_stream(&url, &scan, &mut outcome).await;
+        self.estate.stop();
+        drop(self.dir);
+        outcome
+    }
+
+    /// Waits until the stream grows no more, the consumer has seen all of it, no charge is open and the mails are out.
+    async fn settle(&self, url: &str) -> Scan {
+        let started = Instant::now();
+        let mut last = None;
+        loop {
+            let open = self.stripe.intents().await.iter().filter(|intent| is_open(&intent.status)).count();
+            let scan = stream::scan(url).await.unwrap_or_default();
+            let names: BTreeSet<String> = self.mail.taken().keys().map(|id| name_of(id)).collect();
+            let done = open == 0 && self.follower.has_caught_up(&scan) && scan.mails_must.is_subset(&names);
+            // Over the time limit the audit says what is missing.
+            if (done && last == Some(scan.events)) || started.elapsed() > WAIT {
+                return scan;
+            }
+            last = Some(scan.events);
+            tokio::time::sleep(LOOK_INTERVAL).await;
+        }
+    }
+
+    /// No id twice, no version missing, every row of the outbox under its own number, and a consumer that was told each once.
+    async fn audit_stream(&self, url: &str, scan: &Scan, outcome: &mut Outcome) {
+        outcome.events = scan.events;
+        outcome.doubled = scan.doubled;
+        outcome.lost = scan.gaps;
+        if scan.doubled + scan.gaps > 0 {
+            outcome.findings.push(format!("the stream: {} doubled, {} missing", scan.doubled, scan.gaps));
+        }
+        let (compared, differences) =
+            stream::differences(url, &self.estate.cluster.members[0].data).await.expect("stream and outbox");
+        assert!(compared > 0, "an outbox without rows compares nothing");
+        outcome.lost += differences.len() as u64;
+        outcome.findings.extend(differences);
+        outcome.findings.extend(self.follower.complaints(scan));
+    }
+
+    /// One captured charge of the right amount for each complete order, and nothing else held or taken.
+    async fn audit_charges(&self, orders: &BTreeMap<String, u64>, outcome: &mut Outcome) {
+        let mut charged: BTreeMap<String, u64> = BTreeMap::new();
+        let mut wrong = Vec::new();
+        for intent in self.stripe.intents().await {
+            if intent.status == "succeeded" {
+                *charged.entry(intent.order.clone()).or_default() += 1;
+                if intent.captures != 1 || orders.get(&intent.order) != Some(&intent.amount_minor) {
+                    wrong.push(format!("{intent:?}: the order costs {:?}", orders.get(&intent.order)));
+                }
+            } else if is_open(&intent.status) {
+                wrong.push(format!("{intent:?} is left open"));
+            }
+        }
+        let once = |order: &&String| charged.get(*order) != Some(&1);
+        wrong
+            .extend(orders.keys().filter(once).map(|order| format!("order {order}: {:?} charges", charged.get(order))));
+        outcome.charges_wrong = wrong.len() as u64;
+        outcome.findings.extend(wrong);
+    }
+
+    /// Every complete order is confirmed, under the one id that this mail has, and nobody is written to without a reason. A mail
+    /// whose answer was lost may come again, as the same mail.
+    fn audit_mails(&self, scan: &Scan, outcome: &mut Outcome) {
+        let taken = self.mail.taken();
+        outcome.mails = taken.len() as u64;
+        outcome.mails_repeated = taken.values().map(|times| u64::from(times - 1)).sum();
+        let names: BTreeSet<String> = taken.keys().map(|id| name_of(id)).collect();
+        let missing = scan.mails_must.difference(&names).map(|name| format!("no mail {name}"));
+        let known = |name: &&String| scan.mails_must.contains(*name) || scan.mails_may.contains(*name);
+        let unasked = names.iter().filter(|name| !known(name)).map(|name| format!("a mail {name} without a reason"));
+        let wrong: Vec<String> = missing.chain(unasked).collect();
+        outcome.mails_wrong = wrong.len() as u64;
+        outcome.findings.extend(wrong);
+    }
+}
+
+/// What stands before the domain of a message id.
+fn name_of(id: &str) -> String {
+    id.trim_matches(['<', '>']).split('@').next().unwrap_or_default().to_string()
+}
+
+/// Whether money is held, or may come to be.
+fn is_open(status: &str) -> bool {
+    matches!(status, "requires_capture" | "requires_confirmation" | "requires_action" | "processing")
+}
+
+/// A client of an estate's nodes.
+fn client(estate: &Estate) -> Client {
+    Client::new(&estate.cluster.urls(), PATIENCE).expect("a client")
+}
