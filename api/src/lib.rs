@@ -10,6 +10,8 @@
 
 pub mod app;
 mod body;
+#[cfg(not(madsim))]
+mod bounded_write;
 mod clock;
 mod cluster;
 mod cors;

@@ -1,7 +1,8 @@
 //! The router on a port: an accept loop of our own, so that every connection is bounded in time and number.
 //!
 //! A connection has a bounded time to send the head of its first and of each further request, which bounds slow and idle
-//! clients alike. There is a bounded number of them; beyond it the listener waits, leaving new ones in the kernel's queue.
+//! clients alike, and to take what is written. There is a bounded number of them; beyond it the listener waits, leaving new
+//! ones in the kernel's queue.
 //! Stopping lets requests that run finish, for a while; answers that would never end are told ([`Stopping`]).
 
 use std::convert::Infallible;
@@ -23,6 +24,7 @@ use tokio::sync::{Semaphore, watch};
 use tower::ServiceExt;
 use tracing::{debug, warn};
 
+use crate::bounded_write::BoundedWrite;
 use crate::limits::Peer;
 use crate::live::Stopping;
 
@@ -36,6 +38,8 @@ const ACCEPT_REST: Duration = Duration::from_millis(50);
 pub struct Limits {
     /// How long the head of a request may take to arrive, idle time before it included.
     pub head_wait: Duration,
+    /// How long what is written may wait for the client to take some of it.
+    pub write_wait: Duration,
     /// Connections at the same time.
     pub connections_max: usize,
     /// How long requests that run may take to finish when the server stops.
@@ -44,7 +48,12 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { head_wait: Duration::from_secs(30), connections_max: 20_000, stop_wait: Duration::from_secs(15) }
+        Limits {
+            head_wait: Duration::from_secs(30),
+            write_wait: Duration::from_secs(60),
+            connections_max: 20_000,
+            stop_wait: Duration::from_secs(15),
+        }
     }
 }
 
@@ -106,7 +115,10 @@ fn connection(
     peer: SocketAddr,
     stopping: Stopping,
     router: Router,
-) -> http1::Connection<TokioIo<TcpStream>, impl hyper::service::HttpService<Incoming, ResBody = Body, Future: Send>> {
+) -> http1::Connection<
+    TokioIo<BoundedWrite<TcpStream>>,
+    impl hyper::service::HttpService<Incoming, ResBody = Body, Future: Send>,
+> {
     // Answers are small and written whole: waiting to fill a segment would only delay them.
     if let Err(error) = stream.set_nodelay(true) {
         debug!(%peer, %error, "the connection stays without TCP_NODELAY");
@@ -122,5 +134,5 @@ fn connection(
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head_wait)
         .max_buf_size(HEAD_BYTES_MAX)
-        .serve_connection(TokioIo::new(stream), service)
+        .serve_connection(TokioIo::new(BoundedWrite::new(stream, limits.write_wait)), service)
 }
