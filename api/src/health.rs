@@ -41,7 +41,7 @@ struct Version {
     version: &'static str,
 }
 
-/// `GET /version`
+/// `GET /version`: which build this is.
 #[utoipa::path(
     get, path = "/version", tag = "cluster",
     responses((status = 200, description = "Done", body = Version))

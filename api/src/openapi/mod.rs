@@ -134,11 +134,11 @@ fn operation_id(method: &str, path: &str) -> String {
 fn describe(operation: &mut Value) {
     let text_of = |name: &str| operation[name].as_str().unwrap_or_default().replace('\n', " ");
     let text = [text_of("summary"), text_of("description")].join(" ");
-    let text = text.trim();
-    let text = match text.strip_prefix('`').and_then(|rest| rest.split_once('`')) {
-        Some((_, rest)) => rest.trim_start_matches([':', ',', ' ']),
-        None => text,
-    };
+    // The address stands in backticks, and after it perhaps the body.
+    let mut text = text.trim();
+    while let Some((_, rest)) = text.strip_prefix('`').and_then(|rest| rest.split_once('`')) {
+        text = rest.trim_start_matches([':', ',', ' ']);
+    }
     let Some(first) = text.chars().next() else { return };
     let text = first.to_uppercase().collect::<String>() + &text[first.len_utf8()..];
     let end = [": ", ". ", "; "].iter().filter_map(|mark| text.find(mark)).min().unwrap_or(text.len());
@@ -182,8 +182,7 @@ mod tests {
 
     #[test]
     fn a_comment_becomes_summary_and_description() {
-        let mut operation =
-            json!({"summary": "`POST /api/orders`: locks the tickets, all", "description": "or none. At once."});
+        let mut operation = json!({"summary": "`POST /api/orders` `{ticketId}`: locks the tickets, all", "description": "or none. At once."});
         describe(&mut operation);
         assert_eq!(operation["summary"], "Locks the tickets, all or none");
         assert_eq!(operation["description"], "Locks the tickets, all or none. At once.");

@@ -9,6 +9,7 @@ use crate::client::Client;
 use crate::server::World;
 
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/openapi.json");
+const GUIDE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/API.md");
 
 async fn document() -> (Value, String) {
     let answer = Client::anonymous(&World::shared().url).get("/api/openapi.json").await.is(200);
@@ -39,6 +40,47 @@ async fn the_document_is_the_one_in_the_repository() {
     );
 }
 
+/// The document as a page to read. Regenerate with `UPDATE_GOLDENFILES=1`.
+#[tokio::test]
+async fn the_guide_to_the_interface_lists_every_operation() {
+    let (document, _) = document().await;
+    let text = guide(&document);
+    if std::env::var_os("UPDATE_GOLDENFILES").is_some() {
+        std::fs::write(GUIDE, &text).expect("the repository can be written");
+    }
+    let kept = std::fs::read_to_string(GUIDE).unwrap_or_default();
+    assert!(kept == text, "docs/API.md is not what is served: run this with UPDATE_GOLDENFILES=1 and read the diff");
+}
+
+fn guide(document: &Value) -> String {
+    let mut text = String::from(
+        "# The interface\n\nMade by a test from `api/openapi.json`, which a node serves at `/api/openapi.json` and shows at \
+         `/api/docs`.\n",
+    );
+    let mut tags: Vec<&str> = Vec::new();
+    let all = operations(document);
+    for (_, _, operation) in &all {
+        let tag = operation["tags"][0].as_str().expect("a tag");
+        if !tags.contains(&tag) {
+            tags.push(tag);
+        }
+    }
+    for tag in tags {
+        text += &format!("\n## {tag}\n\n| operation | who | what |\n|---|---|---|\n");
+        for (method, path, operation) in all.iter().filter(|(_, _, operation)| operation["tags"][0] == tag) {
+            let scheme = operation["security"][0].as_object().and_then(|scheme| scheme.iter().next());
+            let who = match scheme {
+                None => "anybody",
+                Some((name, _)) if name == "service" => "a service",
+                Some((_, roles)) => roles[0].as_str().unwrap_or("signed in"),
+            };
+            let what = operation["description"].as_str().expect("a description").replace('|', "\\|");
+            text += &format!("| `{} {path}` | {who} | {what} |\n", method.to_uppercase());
+        }
+    }
+    text
+}
+
 #[tokio::test]
 async fn every_operation_says_what_it_does_takes_and_answers() {
     let (document, _) = document().await;
@@ -46,7 +88,9 @@ async fn every_operation_says_what_it_does_takes_and_answers() {
     let mut ids = BTreeSet::new();
     for (method, path, operation) in operations(&document) {
         let name = format!("{method} {path}");
-        assert!(operation["summary"].as_str().is_some_and(|text| text.len() > 5), "{name} has no summary");
+        let summary = operation["summary"].as_str().unwrap_or_default();
+        assert!(summary.len() > 5 && !summary.starts_with('`'), "{name} has no summary");
+        assert!(operation["description"].is_string(), "{name} has no description");
         assert!(operation["tags"][0].is_string(), "{name} has no tag");
         assert!(
             ids.insert(operation["operationId"].as_str().expect("an id").to_string()),
