@@ -238,8 +238,15 @@ function dress(root) {
   }
 }
 
+/** While sales pause, this page is asked for again until they go on, unless somebody is typing. */
+function awaitSales() {
+  if (!document.querySelector(".pause")) return;
+  setTimeout(() => (document.activeElement?.matches("input, textarea, select") ? awaitSales() : location.reload()), 5000);
+}
+
 document.addEventListener("submit", send);
 dress(document);
 startCountdowns(document);
 setInterval(tick, 1000);
 live();
+awaitSales();

@@ -152,6 +152,8 @@ struct FailurePage<'a> {
     lead: String,
     /// Seconds after which the page is asked for again by itself.
     refresh_s: Option<u64>,
+    /// The page of the form that failed.
+    back: Option<&'a str>,
 }
 
 /// The page of a failure, or the way to sign in.
@@ -162,7 +164,8 @@ fn failure(visit: &Visit, problem: &Problem) -> Response {
     let (status, title, lead) = words(problem);
     // Only a page that was asked for can be asked for again; a form would be sent twice.
     let refresh_s = (problem.is_pause() && visit.method.is_safe()).then(|| problem.retry_after_s.unwrap_or(2).max(2));
-    let page_ = FailurePage { chrome: Chrome::new(visit, ""), problem, title, lead, refresh_s };
+    let back = (!visit.method.is_safe()).then(|| visit.page());
+    let page_ = FailurePage { chrome: Chrome::new(visit, ""), problem, title, lead, refresh_s, back };
     let mut response = page(status, &page_).unwrap_or_else(|_| status.into_response());
     if let Some(seconds) = problem.retry_after_s {
         response.headers_mut().insert(header::RETRY_AFTER, seconds.into());

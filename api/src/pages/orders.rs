@@ -51,10 +51,10 @@ struct OrdersPage {
 pub async fn list(visit: Visit, uri: Uri) -> Result<Response, Problem> {
     visit.signed_in()?;
     let cursor = cursor_of(&uri);
-    let answer =
-        visit.api.get(format!("/api/orders{}", query(&[("limit", ORDERS), ("cursor", &cursor)]))).send().await?;
+    let (answer, paused) = read_or_stale(&visit.api, "/api/orders", &[("limit", ORDERS), ("cursor", &cursor)]).await;
+    let answer = answer?;
     let next = answer.next_cursor().map(|cursor| format!("/orders{}", query(&[("cursor", &cursor)])));
-    ok(&OrdersPage { chrome: Chrome::new(&visit, "orders"), orders: answer.json()?, next })
+    ok(&OrdersPage { chrome: Chrome::new(&visit, "orders").paused(paused), orders: answer.json()?, next })
 }
 
 /// The `cursor` of a page's own query.

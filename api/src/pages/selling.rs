@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use super::api::{encoded, query};
 use super::chrome::{Chrome, ok, page};
 use super::form::{Form, Sheet, fresh_key};
+use super::home::read_or_stale;
 use super::money::Amount;
 use super::orders::cursor_of;
 use super::problem::Problem;
@@ -42,13 +43,15 @@ struct ListingsPage {
 pub async fn listings(visit: Visit, uri: Uri) -> Result<Response, Problem> {
     visit.signed_in()?;
     let cursor = cursor_of(&uri);
-    let asked = query(&[("seller", "me"), ("limit", ROWS), ("cursor", &cursor)]);
-    let answer = visit.api.get(format!("/api/tickets{asked}")).send().await?;
+    let asked = [("seller", "me"), ("limit", ROWS), ("cursor", &cursor)];
+    let (answer, paused) = read_or_stale(&visit.api, "/api/tickets", &asked).await;
+    let answer = answer?;
     let next = answer.next_cursor().map(|cursor| format!("/sell{}", query(&[("cursor", &cursor)])));
     let imported = uri.query().and_then(|query| query.strip_prefix("imported=")?.parse::<u32>().ok());
     let notice = imported.map(|count| format!("Tickets put on sale: {count}.")).unwrap_or_default();
     let (tickets, further) = (answer.json()?, !cursor.is_empty());
-    ok(&ListingsPage { chrome: Chrome::new(&visit, "sell"), tickets, next, further, notice })
+    let chrome = Chrome::new(&visit, "sell").paused(paused);
+    ok(&ListingsPage { chrome, tickets, next, further, notice })
 }
 
 #[derive(Deserialize)]

@@ -70,8 +70,10 @@ async fn found(visit: &Visit, id: &str, alert: String, notice: &'static str) -> 
         if let Some(order_id) = &ticket.order_id {
             order = visit.api.get(format!("/api/orders/{}{freshness}", encoded(order_id))).json().await.ok();
         }
-        place = visit.api.get(format!("{path}/line")).json::<Place>().await.ok().filter(|place| !place.is("none"));
-        watching = visit.api.get(format!("{path}/watch")).json::<Watching>().await.is_ok_and(|found| found.watching);
+        let found = visit.api.get(format!("{path}/line{freshness}")).json::<Place>().await.ok();
+        place = found.filter(|place| !place.is("none"));
+        let found = visit.api.get(format!("{path}/watch{freshness}")).json::<Watching>().await;
+        watching = found.is_ok_and(|found| found.watching);
     }
     let chrome = Chrome::new(visit, "home").paused(paused);
     let key = fresh_key();

@@ -107,8 +107,12 @@ impl Visit {
 
     /// Where signing in leads back to: this page, or the one that a form stood on.
     pub fn way_back(&self) -> String {
-        let path = if self.method == Method::GET { self.path.as_str() } else { form_page(&self.path) };
-        format!("/auth/signin?next={}", encoded(path))
+        format!("/auth/signin?next={}", encoded(self.page()))
+    }
+
+    /// This page, or the one that a form stood on.
+    pub fn page(&self) -> &str {
+        if self.method.is_safe() { &self.path } else { form_page(&self.path) }
     }
 }
 

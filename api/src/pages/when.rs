@@ -70,7 +70,7 @@ mod tests {
         assert_eq!(moment.full(), "2 Nov 2026, 16:25 UTC");
         assert_eq!(moment.input(), "2026-11-02T16:25");
         assert_eq!(of_input(moment.input()), "2026-11-02T16:25:00Z");
-        assert_eq!(Moment("?".into()).full(), " ? , UTC".replace(" ,", " ,"), "what is no time does no harm");
+        assert_eq!(Moment("?".into()).full(), " ? ,  UTC", "what is no time does no harm");
         assert_eq!(duration(1), "1 second");
         assert_eq!(duration(900), "15 minutes");
         assert_eq!(countdown(899), "14:59");
