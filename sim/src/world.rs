@@ -114,6 +114,8 @@ impl World {
 
     fn kill(&self, number: u32, power: bool) {
         self.ground.live().remove(&number);
+        // Whatever it stopped of by itself a moment ago belongs to the life that ends here.
+        self.ground.observed().stops.retain(|stop| stop.number != number);
         Handle::current().kill(self.handles[&number].id());
         self.ground.machines[&number].die(power);
     }

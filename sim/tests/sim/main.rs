@@ -5,3 +5,4 @@
 mod planted;
 mod scenarios;
 mod smoke;
+mod swarm;

@@ -1,8 +1,9 @@
 //! A planted bug: if disks lie about their syncs and the power fails, runs must not pass.
 
+use holdfast_ledger::planted::Bug;
 use holdfast_sim::expand::{Size, from_seed};
 use holdfast_sim::run::{Class, run};
-use holdfast_sim::schedule::{Fault, Schedule, Target, What};
+use holdfast_sim::schedule::{Fault, Planted, Schedule, Target, What};
 
 const SEEDS: u64 = 5;
 
@@ -28,5 +29,29 @@ fn the_same_power_loss_is_survived_by_honest_disks() {
     for seed in 0..SEEDS {
         let report = run(&power_loss(seed, false), false);
         assert_eq!(report.class, Class::Passed, "seed {seed}: {:#?}", report.findings);
+    }
+}
+
+/// Bugs that a few seeds are enough for, each with who has to notice first.
+const QUICK: [(Bug, &str); 6] = [
+    (Bug::AcknowledgeBeforeSync, "crash"),
+    (Bug::ExpireByLocalClock, "safety"),
+    (Bug::ReclaimEarly, "safety"),
+    (Bug::ReleaseOnStaleTick, "safety"),
+    (Bug::IgnoreKeys, "safety"),
+    (Bug::PriceNotFrozen, "safety"),
+];
+const QUICK_SEEDS: u64 = 8;
+
+#[test]
+fn planted_bugs_are_noticed_within_a_few_seeds() {
+    for (bug, class) in QUICK {
+        let failed = (0..QUICK_SEEDS).find_map(|seed| {
+            let schedule = Schedule { planted: Some(Planted(bug)), ..from_seed(seed, Size::default()) };
+            let report = run(&schedule, false);
+            (report.class != Class::Passed).then_some(report)
+        });
+        let report = failed.unwrap_or_else(|| panic!("{bug} was not noticed in {QUICK_SEEDS} seeds"));
+        assert_eq!(report.class.name(), class, "{bug}: {:#?}", report.findings);
     }
 }
