@@ -305,6 +305,11 @@ async fn operators_see_and_act_and_others_are_told_that_they_may_not() {
     for tab in ["", "/locks", "/orders", "/users", "/payments", "/outbox", "/invariants", "/audit", "/webhooks"] {
         operator.get(&format!("/operator{tab}")).await.is(200).has("aria-current=\"page\"").has("<h1>");
     }
+    // A check that has ended is shown, whoever asked for it.
+    let mut api = Client::operator().await;
+    api.post("/api/operator/invariants", json!({})).await;
+    api.until("/api/operator/invariants", |answer| answer.body["last"].is_object()).await;
+    operator.get("/operator/invariants").await.is(200).has("All hold");
     let (buyer, email) = Browser::signed_up().await;
     let ticket = a_ticket("operated").await;
     let here = format!("/tickets/{ticket}");

@@ -120,7 +120,6 @@ struct Check {
     holds: bool,
     findings: Vec<String>,
     state_hash: String,
-    rows: u64,
 }
 
 #[derive(Template)]
