@@ -72,10 +72,18 @@ struct PaymentView<'a> {
     version: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     intent_id: Option<&'a str>,
+    /// Where the buyer has to go before his bank decides (3-D Secure).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_action: Option<NextAction<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     failure: Option<&'a str>,
     #[schema(value_type = Time)]
     created_at: Rfc3339,
+}
+
+#[derive(Serialize, ToSchema)]
+struct NextAction<'a> {
+    url: &'a str,
 }
 
 impl<'a> PaymentView<'a> {
@@ -91,6 +99,7 @@ impl<'a> PaymentView<'a> {
             attempt: payment.attempt,
             version: payment.version,
             intent_id: payment.intent_id.as_deref(),
+            next_action: payment.action_url.as_deref().map(|url| NextAction { url }),
             failure: payment.failure.as_deref(),
             created_at: rfc3339(payment.created_ms),
         }

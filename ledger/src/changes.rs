@@ -224,6 +224,7 @@ impl<S: Write> Entry<'_, S> {
         payment.changed_ms = self.now_ms();
         if payment.status != PaymentStatus::Requested {
             payment.token = None;
+            payment.action_url = None;
         }
         match (was_open, payment.next.is_some()) {
             (true, false) => {

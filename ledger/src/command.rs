@@ -224,6 +224,11 @@ pub enum Command {
         payment: PaymentId,
         intent_id: String,
     },
+    /// Where the buyer has to go before his bank decides (3-D Secure).
+    RecordAction {
+        payment: PaymentId,
+        url: String,
+    },
     /// The provider holds the money: completes the order, or asks for a void.
     RecordAuthorized {
         payment: PaymentId,

@@ -254,6 +254,8 @@ pub struct Payment {
     pub token: Option<String>,
     /// The provider's id for the attempt, recorded before it is confirmed.
     pub intent_id: Option<String>,
+    /// Where the buyer has to go before his bank decides. Erased with the token.
+    pub action_url: Option<String>,
     /// The provider's code of a decline or a failed capture.
     pub failure: Option<String>,
     pub created_ms: u64,

@@ -14,6 +14,8 @@ pub const EXTERNAL_ID_BYTES_MAX: usize = 100;
 pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 /// A provider's token, intent id or failure code, in bytes.
 pub const PROVIDER_TEXT_BYTES_MAX: usize = 255;
+/// The address at which a buyer's bank asks him, in bytes.
+pub const ACTION_URL_BYTES_MAX: usize = 2_000;
 /// Commands in one entry.
 pub const ENTRY_COMMANDS_MAX: usize = 8_192;
 /// Rows in one page of a list.

@@ -55,6 +55,8 @@ struct PaymentRow<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     intent_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    action_url: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     failure: Option<&'a str>,
     version: u64,
     #[schema(value_type = Time)]
@@ -78,6 +80,7 @@ impl<'a> PaymentRow<'a> {
             fence: fence_text(payment.fence),
             token: payment.token.as_deref(),
             intent_id: payment.intent_id.as_deref(),
+            action_url: payment.action_url.as_deref(),
             failure: payment.failure.as_deref(),
             version: payment.version,
             created_at: rfc3339(payment.created_ms),
@@ -190,13 +193,16 @@ fn shown(id: PaymentId, seen: Seen<Option<(Payment, Order)>>) -> Result<Response
     Ok(json(StatusCode::OK, &PaymentRow::new(id, payment, order, seen.now_ms), seen.index))
 }
 
-/// What a step says: `intentId` with `intent`, `fence` with `authorized`, `failure` with `declined` and `capture-failed`.
+/// What a step says: `intentId` with `intent`, `url` with `action`, `fence` with `authorized`, `failure` with `declined` and `capture-failed`.
 #[derive(Deserialize, ToSchema)]
 #[schema(as = PaymentRecord)]
 struct RecordBody<'a> {
     #[serde(borrow, rename = "intentId")]
     #[schema(value_type = Option<String>)]
     intent_id: Raw<'a>,
+    #[serde(borrow)]
+    #[schema(value_type = Option<String>)]
+    url: Raw<'a>,
     #[serde(borrow)]
     #[schema(value_type = Option<String>)]
     fence: Raw<'a>,
@@ -215,6 +221,7 @@ impl RecordBody<'_> {
         };
         let command = match step {
             "intent" => text(self.intent_id, "intentId").map(|intent_id| Command::RecordIntent { payment, intent_id }),
+            "action" => text(self.url, "url").map(|url| Command::RecordAction { payment, url }),
             "authorized" => {
                 let fence = fields::text(self.fence).and_then(|text| parse_fence(&text));
                 let fence = complaints.require(fence, "fence", "Invalid value");
@@ -235,7 +242,7 @@ impl RecordBody<'_> {
 
 /// `POST /api/services/payments/:id/:step`: records what the provider has done, and answers with the payment as it is then.
 ///
-/// Steps: `intent`, `authorized`, `declined`, `captured`, `capture-failed`, `voided`, `refunded`. 409 where the payment or the
+/// Steps: `intent`, `action`, `authorized`, `declined`, `captured`, `capture-failed`, `voided`, `refunded`. 409 where the payment or the
 /// lock stands elsewhere.
 #[utoipa::path(
     post, path = "/api/services/payments/{id}/{step}", tag = "services", security(("service" = [])),

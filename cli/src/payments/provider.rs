@@ -32,6 +32,9 @@ pub struct ProviderArgs {
     /// File with the secret key for it; or the variable HOLDFAST_STRIPE_KEY with the key itself
     #[arg(long, env = "HOLDFAST_STRIPE_KEY_FILE", value_name = "FILE")]
     pub stripe_key_file: Option<PathBuf>,
+    /// Where buyers reach the pages: who had to go to his bank comes back to his order there
+    #[arg(long, env = "HOLDFAST_PUBLIC_URL", value_name = "URL")]
+    pub public_url: Option<String>,
 }
 
 /// A provider that is ready to be asked.
@@ -51,6 +54,10 @@ impl ProviderArgs {
         let key = key.ok_or_else(|| Failure::usage("--stripe-key-file: the secret key is needed"))?;
         let stripe = Stripe::new(&self.stripe_url, &key);
         let stripe = stripe.map_err(|error| Failure::usage(format!("--stripe-url: {error}")))?;
+        let stripe = match &self.public_url {
+            Some(url) => stripe.returning_to(url),
+            None => stripe,
+        };
         Ok(Opened { provider: Arc::new(stripe), sandbox: None })
     }
 }

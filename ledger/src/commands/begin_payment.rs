@@ -70,6 +70,7 @@ fn begin<S: Write>(entry: &mut Entry<S>, id: OrderId, order: &mut Order, token: 
         fence: order.fence,
         token: Some(token.to_string()),
         intent_id: None,
+        action_url: None,
         failure: None,
         created_ms,
         changed_ms: created_ms,

@@ -24,6 +24,7 @@ mod leave_line;
 mod place_order;
 mod put_webhook;
 mod raise_lineage;
+mod record_action;
 mod record_authorized;
 mod record_capture_failed;
 mod record_captured;
@@ -97,6 +98,7 @@ pub(crate) fn run<S: Write>(entry: &mut Entry<S>, caller: &Caller, command: &Com
 
         Command::BeginPayment { order, token } => begin_payment::run(entry, caller, *order, token),
         Command::RecordIntent { payment, intent_id } => record_intent::run(entry, caller, *payment, intent_id),
+        Command::RecordAction { payment, url } => record_action::run(entry, caller, *payment, url),
         Command::RecordAuthorized { payment, fence } => record_authorized::run(entry, caller, *payment, *fence),
         Command::RecordDeclined { payment, failure } => record_declined::run(entry, caller, *payment, failure),
         Command::RecordCaptured { payment } => record_captured::run(entry, caller, *payment),

@@ -141,7 +141,8 @@ impl<S: Read> Scan<'_, S> {
             _ => payment.next.is_none(),
         };
         let token_fits = payment.token.is_some() == (payment.status == PaymentStatus::Requested);
-        self.holds(next_fits && token_fits, || {
+        let action_fits = payment.action_url.is_none() || payment.token.is_some();
+        self.holds(next_fits && token_fits && action_fits, || {
             format!(
                 "payment {id} is {:?}, next {:?}, token kept: {}",
                 payment.status,

@@ -221,6 +221,8 @@ fn command() -> BoxedStrategy<Command> {
     ];
     let bank = prop_oneof![
         (payment(), text()).prop_map(|(payment, intent_id)| Command::RecordIntent { payment, intent_id }),
+        (payment(), text())
+            .prop_map(|(payment, text)| Command::RecordAction { payment, url: format!("https://{text}") }),
         (payment(), fence).prop_map(|(payment, fence)| Command::RecordAuthorized { payment, fence }),
         (payment(), text()).prop_map(|(payment, failure)| Command::RecordDeclined { payment, failure }),
         payment().prop_map(|payment| Command::RecordCaptured { payment }),

@@ -201,6 +201,7 @@ mod tests {
             fence: String::new(),
             token: None,
             intent_id: Some(format!("pi_{number}")),
+            action_url: None,
             failure: None,
             age_ms: 0,
         }

@@ -28,6 +28,9 @@ pub struct PaymentRow {
     pub token: Option<String>,
     #[serde(default)]
     pub intent_id: Option<String>,
+    /// Where the buyer was told to go.
+    #[serde(default)]
+    pub action_url: Option<String>,
     #[serde(default)]
     pub failure: Option<String>,
     /// Since it was begun, by ledger time.

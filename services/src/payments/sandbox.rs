@@ -112,6 +112,14 @@ impl Sandbox {
         self.book().get(intent_id)?.token.clone()
     }
 
+    /// The buyer has decided at his bank.
+    pub fn decide(&self, intent_id: &str, pays: bool) {
+        if let Some(line) = self.book().get_mut(intent_id) {
+            line.decision = Some((Instant::now(), pays));
+            line.settle();
+        }
+    }
+
     fn book(&self) -> MutexGuard<'_, BTreeMap<String, ChargeLine>> {
         self.book.lock().expect("no panic while the book is open")
     }

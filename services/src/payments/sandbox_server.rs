@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use axum::extract::{DefaultBodyLimit, Form, Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse, Response};
+use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
@@ -59,6 +59,7 @@ pub fn routes(sandbox: Arc<Sandbox>) -> Router {
         .route("/v1/refunds", post(refund))
         .route("/livez", get(|| async { "ok" }))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .route("/sandbox/bank/{id}", get(bank).post(decide))
         .with_state(sandbox.clone())
         .merge(book(sandbox))
 }
@@ -112,7 +113,12 @@ fn signed_in(headers: &HeaderMap) -> Result<(), Refused> {
     bearer.map(|_| ()).ok_or_else(refused)
 }
 
-fn view(intent: &Intent) -> Value {
+fn view(intent: &Intent, headers: &HeaderMap) -> Value {
+    let host = headers.get("host").and_then(|host| host.to_str().ok()).unwrap_or("localhost");
+    let action = (intent.standing == Standing::Waits).then(|| {
+        let url = format!("http://{host}/sandbox/bank/{}", intent.id);
+        json!({ "type": "redirect_to_url", "redirect_to_url": { "url": url } })
+    });
     let status = match intent.standing {
         Standing::Created if intent.payment.is_some() => "requires_confirmation",
         Standing::Created | Standing::Declined => "requires_payment_method",
@@ -130,12 +136,35 @@ fn view(intent: &Intent) -> Value {
         "status": status,
         "metadata": { "payment": intent.payment, "order": intent.order },
         "last_payment_error": error,
+        "next_action": action,
         "latest_charge": { "refunded": intent.standing == Standing::Refunded },
     })
 }
 
-async fn shown(sandbox: &Sandbox, id: &str) -> Result<Json<Value>, Refused> {
-    Ok(Json(view(&sandbox.inspect(id).await?)))
+async fn shown(sandbox: &Sandbox, id: &str, headers: &HeaderMap) -> Result<Json<Value>, Refused> {
+    Ok(Json(view(&sandbox.inspect(id).await?, headers)))
+}
+
+/// The page at which the sandbox bank asks a buyer (3-D Secure).
+async fn bank(State(sandbox): State<Arc<Sandbox>>, Path(id): Path<String>) -> Result<Html<String>, Refused> {
+    let intent = sandbox.inspect(&id).await?;
+    let asks = "<form method=post><button name=answer value=yes>Yes, it is me</button> \
+        <button name=answer value=no>No</button></form>";
+    let rest = if intent.standing == Standing::Waits { asks } else { "<p>Decided. Go back to your order.</p>" };
+    let (amount, currency) = (intent.amount_minor, intent.currency);
+    Ok(Html(format!(
+        "<!doctype html><meta charset=utf-8><title>Sandbox bank</title><h1>Sandbox bank</h1>\
+        <p>Do you want to pay {amount} minor units of {currency}? No money moves.</p>{rest}"
+    )))
+}
+
+async fn decide(
+    State(sandbox): State<Arc<Sandbox>>,
+    Path(id): Path<String>,
+    Form(form): Form<Fields>,
+) -> Result<Html<String>, Refused> {
+    sandbox.decide(&id, field(&form, "answer") == Some("yes"));
+    bank(State(sandbox), Path(id)).await
 }
 
 async fn create(
@@ -155,7 +184,7 @@ async fn create(
         token: token.ok_or_else(|| invalid("parameter_missing"))?.to_string(),
     };
     let id = sandbox.create_intent(key, &charge).await?;
-    shown(&sandbox, &id).await
+    shown(&sandbox, &id, &headers).await
 }
 
 async fn show(
@@ -164,7 +193,7 @@ async fn show(
     Path(id): Path<String>,
 ) -> Result<Json<Value>, Refused> {
     signed_in(&headers)?;
-    shown(&sandbox, &id).await
+    shown(&sandbox, &id, &headers).await
 }
 
 async fn step(
@@ -183,7 +212,7 @@ async fn step(
         "cancel" => sandbox.void("", &id).await?,
         _ => return Err(Refused(StatusCode::NOT_FOUND, "invalid_request_error", "resource_missing".into())),
     }
-    shown(&sandbox, &id).await
+    shown(&sandbox, &id, &headers).await
 }
 
 async fn refund(
@@ -210,7 +239,9 @@ async fn list(
 ) -> Result<Json<Value>, Refused> {
     signed_in(&headers)?;
     let intents = sandbox.list(page.starting_after.as_deref()).await?;
-    Ok(Json(json!({ "object": "list", "data": intents.iter().map(view).collect::<Vec<_>>() })))
+    Ok(Json(
+        json!({ "object": "list", "data": intents.iter().map(|intent| view(intent, &headers)).collect::<Vec<_>>() }),
+    ))
 }
 
 async fn charges(State(sandbox): State<Arc<Sandbox>>) -> Json<Vec<ChargeView>> {

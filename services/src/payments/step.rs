@@ -128,7 +128,12 @@ impl Work<'_> {
             Standing::Created => Err(Halt::Away("the provider has not begun".into())),
             Standing::Refunded => Err(Halt::Away("the provider gave the money back before it was asked for".into())),
             Standing::Waits if !self.row.is_awaited() => self.give_up(intent_id).await,
-            Standing::Waits => Err(Halt::Waits),
+            Standing::Waits => match intent.action_url {
+                Some(url) if self.row.action_url.as_ref() != Some(&url) => {
+                    self.record("action", json!({ "url": url })).await
+                }
+                _ => Err(Halt::Waits),
+            },
         }
     }
 

@@ -30,6 +30,7 @@ pub struct Stripe {
     http: reqwest::Client,
     url: String,
     secret_key: String,
+    return_url: Option<String>,
 }
 
 /// Settings that cannot be used.
@@ -160,7 +161,14 @@ impl Stripe {
             builder = builder.tls_certs_only([]);
         }
         let http = builder.build().map_err(|error| StripeError(format!("HTTP client: {error}")))?;
-        Ok(Stripe { http, url: url.trim_end_matches('/').to_string(), secret_key: secret_key.to_string() })
+        let url = url.trim_end_matches('/').to_string();
+        Ok(Stripe { http, url, secret_key: secret_key.to_string(), return_url: None })
+    }
+
+    /// Sends buyers whose bank wants to ask them back to `{public_url}/orders/{order}`. Without, a bank that insists on
+    /// asking has nowhere to do so.
+    pub fn returning_to(self, public_url: &str) -> Stripe {
+        Stripe { return_url: Some(public_url.trim_end_matches('/').to_string()), ..self }
     }
 
     async fn post(&self, path: &str, key: &str, form: &[(&str, &str)]) -> Result<IntentBody, ProviderError> {
@@ -237,7 +245,11 @@ impl PaymentProvider for Stripe {
     ) -> BoxFuture<'a, Result<Authorization, ProviderError>> {
         async move {
             let path = format!("/v1/payment_intents/{}/confirm", path_part(intent_id)?);
-            let intent = self.post(&path, key, &[]).await?.intent();
+            // Keys begin with the order.
+            let order = key.split(':').next().unwrap_or_default();
+            let back = self.return_url.as_ref().map(|url| format!("{url}/orders/{order}"));
+            let form: Vec<_> = back.iter().map(|back| ("return_url", back.as_str())).collect();
+            let intent = self.post(&path, key, &form).await?.intent();
             match intent.standing {
                 Standing::Held | Standing::Captured => Ok(Authorization::Held),
                 Standing::Waits => Ok(Authorization::Waits { action_url: intent.action_url }),

@@ -259,13 +259,14 @@ fn order<S: Write>(line: &goldenscript::Command, arguments: &mut Arguments, stor
 fn payment<S: Write>(line: &goldenscript::Command, arguments: &mut Arguments, story: &Story<S>) -> Fallible<Command> {
     let fence = arguments.take_key("fence").map(|name| story.names.id(name)).transpose()?;
     let text = |arguments: &mut Arguments, key, default: &str| arguments.take_key(key).unwrap_or(default).to_string();
-    let known = ["intent", "authorized", "declined", "captured", "capture_failed", "voided", "refunded"];
+    let known = ["intent", "action", "authorized", "declined", "captured", "capture_failed", "voided", "refunded"];
     if !known.contains(&line.name.as_str()) {
         return Err(format!("no command {}", line.name).into());
     }
     let payment = PaymentId(subject(arguments, story)?);
     Ok(match line.name.as_str() {
         "intent" => Command::RecordIntent { payment, intent_id: text(arguments, "id", "pi_1") },
+        "action" => Command::RecordAction { payment, url: text(arguments, "url", "https://bank.example/1") },
         "authorized" => {
             let of = fence.unwrap_or(payment.0);
             let row = story.state().store().get(Table::Payments, of.as_bytes())?;

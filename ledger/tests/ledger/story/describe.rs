@@ -243,7 +243,7 @@ impl Names {
 
     fn payment(&self, payment: &Payment) -> String {
         format!(
-            "v{} for {}, attempt {}, {}{} {}, token {}{}{}",
+            "v{} for {}, attempt {}, {}{} {}, token {}{}{}{}",
             payment.version,
             self.of(payment.order.0),
             payment.attempt,
@@ -252,6 +252,7 @@ impl Names {
             money(payment.amount_minor, payment.currency),
             payment.token.as_deref().unwrap_or("erased"),
             optional(", intent", payment.intent_id.as_ref()),
+            optional(", asked at", payment.action_url.as_ref()),
             optional(", failure", payment.failure.as_ref()),
         )
     }

@@ -76,6 +76,30 @@ async fn the_whole_path_over_the_providers_http_interface_leaves_two_books_that_
 }
 
 #[tokio::test]
+async fn a_buyer_is_told_where_his_bank_asks_and_is_done_once_he_has_answered() {
+    let world = World::new(Policy::default()).await;
+    let bank = Arc::new(Sandbox::default());
+    let url = serve(sandbox_server::routes(bank.clone())).await;
+    let stripe = Stripe::new(&url, "sk_test_1").unwrap().returning_to("https://tickets.example");
+    world.start(Arc::new(stripe));
+    for (answer, end) in [("yes", "captured"), ("no", "declined")] {
+        let (mut buyer, _, payment) = world.paid_with("tok_3dsNever").await;
+        let asked_at = loop {
+            let shown = buyer.get(&format!("/api/payments/{payment}")).await;
+            match shown["nextAction"]["url"].as_str() {
+                Some(asked_at) => break asked_at.to_string(),
+                None => tokio::time::sleep(std::time::Duration::from_millis(20)).await,
+            }
+        };
+        assert!(asked_at.starts_with(&url), "{asked_at}");
+        let answered = reqwest::Client::new().post(asked_at).form(&[("answer", answer)]).send().await.unwrap();
+        assert!(answered.status().is_success());
+        let settled = buyer.settled(&payment, end).await;
+        assert!(settled["nextAction"].is_null(), "{settled}");
+    }
+}
+
+#[tokio::test]
 async fn a_provider_that_is_away_declines_nobody() {
     let world = World::new(Policy::default()).await;
     // Nothing listens there: the port was free a moment ago.
