@@ -129,19 +129,3 @@ mod chosen {
 }
 
 pub use chosen::*;
-
-#[cfg(all(test, feature = "planted"))]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_bug_is_at_work_at_a_time_and_only_where_it_was_planted() {
-        plant(Some(Bug::ForgetVote));
-        let at_work = |bug: &&Bug| at_work(**bug);
-        assert_eq!(Bug::ALL.iter().filter(at_work).collect::<Vec<_>>(), [&Bug::ForgetVote]);
-        let elsewhere = std::thread::spawn(move || Bug::ALL.iter().filter(at_work).count());
-        assert_eq!(elsewhere.join().expect("no panic"), 0);
-        plant(None);
-        assert_eq!(Bug::ALL.iter().filter(at_work).count(), 0);
-    }
-}

@@ -1,6 +1,6 @@
 //! A planted bug: if disks lie about their syncs and the power fails, runs must not pass.
 
-use holdfast_ledger::planted::Bug;
+use holdfast_ledger::planted::{Bug, at_work, plant};
 use holdfast_sim::expand::{Size, from_seed};
 use holdfast_sim::run::{Class, run};
 use holdfast_sim::schedule::{Fault, Planted, Schedule, Target, What};
@@ -54,4 +54,15 @@ fn planted_bugs_are_noticed_within_a_few_seeds() {
         let report = failed.unwrap_or_else(|| panic!("{bug} was not noticed in {QUICK_SEEDS} seeds"));
         assert_eq!(report.class.name(), class, "{bug}: {:#?}", report.findings);
     }
+}
+
+#[test]
+fn one_bug_is_at_work_at_a_time_and_only_where_it_was_planted() {
+    plant(Some(Bug::ForgetVote));
+    let at_work = || Bug::ALL.iter().copied().filter(|bug| at_work(*bug)).collect::<Vec<_>>();
+    assert_eq!(at_work(), [Bug::ForgetVote]);
+    let elsewhere = std::thread::spawn(at_work);
+    assert_eq!(elsewhere.join().expect("no panic"), []);
+    plant(None);
+    assert_eq!(at_work(), []);
 }
