@@ -3,7 +3,8 @@
 # installed twice, and what is there already costs no network.
 # Usage: tools.sh FOLDER run|tests
 #   run    nats-server, for `holdfast demo`
-#   tests  and: an older nats-server, a stand-in for Stripe, an SMTP server, Chromium with its driver, fonts, axe-core
+#   tests  and: an older nats-server, a stand-in for Stripe, an SMTP server, Chromium with its driver, fonts, axe-core, and
+#          the libraries of the example in examples/
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -104,6 +105,15 @@ axe() {
     echo "$axe_sha256" >"$tools/.axe"
 }
 
+# The example in another language gets its libraries where it stands; git ignores them.
+mirror() {
+    example="$here/../examples/ticket-mirror"
+    [ -d "$example/node_modules" ] && fresh mirror "$example/package-lock.json" && return
+    echo "setup: npm ci in examples/ticket-mirror"
+    (cd "$example" && quietly npm ci --silent --no-audit --no-fund)
+    installed mirror "$example/package-lock.json"
+}
+
 missing=""
 command -v python3 >/dev/null && python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3-venv python3-pip"
 if [ "$purpose" = tests ]; then
@@ -121,4 +131,5 @@ if [ "$purpose" = tests ]; then
     old_broker
     python_servers
     axe
+    mirror
 fi

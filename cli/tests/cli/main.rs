@@ -10,6 +10,7 @@ mod faults;
 mod flags;
 mod full_disk;
 mod import;
+mod mirror;
 mod node;
 mod rush;
 mod support;
