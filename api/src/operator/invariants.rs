@@ -52,6 +52,8 @@ struct CheckView {
     holds: bool,
     /// What does not hold, a sentence each.
     findings: Vec<String>,
+    /// About as many rows as were looked at one by one.
+    rows: u64,
     /// The same on every node at the same log index: 32 hex digits.
     state_hash: String,
 }
@@ -117,13 +119,14 @@ pub async fn start(State(app): State<App>, _: Operator) -> Result<Response, Faul
     if app.checks.begin()? {
         let (node, checks) = (app.node.clone(), app.checks.clone());
         tokio::spawn(async move {
-            let scan = node.scan(|state| {
+            let scan = node.scan(move |state| {
                 let findings = check_invariants(state).err().unwrap_or_default();
                 CheckView {
                     log_index: state.meta().index,
                     time: rfc3339(state.meta().now_ms),
                     holds: findings.is_empty(),
                     findings,
+                    rows,
                     state_hash: format!("{:032x}", state.state_hash()),
                 }
             });

@@ -140,6 +140,7 @@ async fn invariants_are_checked_on_a_serving_node() {
     let checked = operator.until("/api/operator/invariants", |answer| !answer.body["last"].is_null()).await.body;
     let last = &checked["last"];
     assert_eq!((&last["holds"], &last["findings"]), (&json!(true), &json!([])));
+    assert!(last["rows"].as_u64().unwrap() > 0);
     assert!(last["logIndex"].as_u64().unwrap() > 0 && last["stateHash"].as_str().unwrap().len() == 32);
     let again = operator.post("/api/operator/invariants", json!({})).await.is(429);
     assert!(again.header("retry-after").parse::<u64>().unwrap() > 0);
