@@ -17,6 +17,7 @@ mod cluster;
 mod cors;
 mod csrf;
 mod error;
+mod events;
 mod fields;
 mod headers;
 mod health;

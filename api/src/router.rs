@@ -14,7 +14,7 @@ use utoipa_axum::routes;
 use crate::app::App;
 use crate::error::Fault;
 use crate::{
-    cluster, health, line, live, middleware, openapi, operator, orders, pages, payments, sales, services,
+    cluster, events, health, line, live, middleware, openapi, operator, orders, pages, payments, sales, services,
     signed_ticket, tickets, users, watch,
 };
 
@@ -30,6 +30,7 @@ pub fn routes() -> OpenApiRouter<App> {
         .merge(line::routes())
         .merge(sales::routes())
         .merge(operator::routes())
+        .merge(events::routes())
         .merge(payments::routes())
         .merge(services::routes())
         .routes(routes!(cluster::status))

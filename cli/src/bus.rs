@@ -8,7 +8,7 @@ use holdfast_events::broker::SharedBroker;
 use holdfast_events::memory::Memory;
 use holdfast_events::nats::Nats;
 use holdfast_events::outbox::NodeOutbox;
-use holdfast_events::relay::{self, Relay};
+use holdfast_events::relay::{self, Relay, StatusWatch};
 use holdfast_raft::node::Node;
 
 use crate::failure::Failure;
@@ -46,11 +46,29 @@ impl Bus {
     }
 }
 
-/// Carries the node's events to the broker while the node leads. Never returns.
-pub async fn carry(node: Node, broker: Option<SharedBroker>) {
-    let outbox = NodeOutbox::new(node);
-    match broker {
-        Some(broker) => Relay::new(outbox, broker, relay::Settings::default()).run().await,
-        None => relay::acknowledge_alone(outbox, ACK_INTERVAL).await,
+/// What carries a node's events to the broker while the node leads.
+pub struct Carrier {
+    outbox: NodeOutbox,
+    relay: Option<Relay<NodeOutbox>>,
+}
+
+impl Carrier {
+    pub fn new(node: Node, broker: Option<SharedBroker>) -> Carrier {
+        let outbox = NodeOutbox::new(node);
+        let relay = broker.map(|broker| Relay::new(outbox.clone(), broker, relay::Settings::default()));
+        Carrier { outbox, relay }
+    }
+
+    /// How far it has come; `None` where nobody follows.
+    pub fn watch(&self) -> Option<StatusWatch> {
+        self.relay.as_ref().map(Relay::watch)
+    }
+
+    /// Never returns.
+    pub async fn run(self) {
+        match self.relay {
+            Some(relay) => relay.run().await,
+            None => relay::acknowledge_alone(self.outbox, ACK_INTERVAL).await,
+        }
     }
 }

@@ -20,6 +20,7 @@ pub mod cluster;
 pub mod demo;
 mod dev;
 pub mod estate;
+mod events;
 pub mod failure;
 mod folder;
 pub mod guard;
@@ -74,6 +75,8 @@ enum Command {
     Log(log::LogCommand),
     #[command(hide = true)]
     Guard(guard::GuardArgs),
+    #[command(subcommand)]
+    Events(events::EventsCommand),
 }
 
 /// Runs the command that the process's arguments name.
@@ -97,6 +100,7 @@ pub fn run() -> ExitCode {
             Command::Keys(command) => keys::run(command).await,
             Command::Log(command) => log::run(command).await,
             Command::Guard(args) => guard::run(args).await,
+            Command::Events(command) => events::run(command).await,
         }
     });
     // Tasks that are still waiting for something must not hold up the exit.

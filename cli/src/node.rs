@@ -26,14 +26,14 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::bus::Bus;
+use crate::bus::{Bus, Carrier};
 use crate::failure::Failure;
 use crate::folder::Folder;
 use crate::keys::{PUBLISHED_WAIT, Rotation};
 use crate::operator::{self, Join};
 use crate::settings::{Payments, Resolved};
 use crate::stop::raised;
-use crate::{bootstrap, bus, keys, notifications, payments, stop, stored};
+use crate::{bootstrap, keys, notifications, payments, stop, stored};
 
 /// Between two attempts to publish the node's key while there is no quorum.
 const KEY_INTERVAL: Duration = Duration::from_millis(200);
@@ -80,7 +80,10 @@ pub async fn run(settings: Resolved, stop_with_stdin: bool, announce: impl FnOnc
     let (stop, stopping) = watch::channel(false);
     let sandbox = (settings.payments == Payments::Beside).then(|| Arc::new(Sandbox::default()));
     let rotation = Arc::new(Rotation::new(node.clone(), folder.clone(), key.key_id(), PUBLISHED_WAIT));
-    let routes = operator::router(node.clone(), sandbox.clone()).merge(keys::routes(rotation.clone()));
+    let carrier = Carrier::new(node.clone(), broker.clone());
+    let routes = operator::router(node.clone(), sandbox.clone())
+        .merge(operator::relay_routes(carrier.watch()))
+        .merge(keys::routes(rotation.clone()));
     let operator = server::serve(operator_listener.0, routes, raised(stopping.clone()));
     let operator = tokio::spawn(operator);
     let end = match during(publish(&node, &key), &node, stopped.as_mut()).await {
@@ -90,7 +93,7 @@ pub async fn run(settings: Resolved, stop_with_stdin: bool, announce: impl FnOnc
             let payments = sandbox.map(|sandbox| {
                 tokio::spawn(payments::inside::run(app.clone(), routes.clone(), payments_seed, sandbox))
             });
-            let relay = tokio::spawn(bus::carry(node.clone(), broker.clone()));
+            let relay = tokio::spawn(carrier.run());
             // A broker within this process has nobody else to tell people.
             let told = match broker.filter(|_| settings.bus == Bus::Inside) {
                 Some(broker) => {

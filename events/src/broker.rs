@@ -176,7 +176,6 @@ pub(crate) trait Acker: Send + Sync {
 pub(crate) enum Verdict {
     Done,
     Again(Duration),
-    Working,
 }
 
 impl Delivery {
@@ -188,11 +187,6 @@ impl Delivery {
     /// It is to come again, after `delay`.
     pub async fn nak(&self, delay: Duration) -> Result<(), BrokerError> {
         self.acker.settle(Verdict::Again(delay)).await
-    }
-
-    /// It is being worked on: the time to acknowledge begins anew.
-    pub async fn working(&self) -> Result<(), BrokerError> {
-        self.acker.settle(Verdict::Working).await
     }
 }
 

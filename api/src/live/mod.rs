@@ -94,6 +94,11 @@ pub struct Reader {
 }
 
 impl Reader {
+    /// What he has seen last: a log index, or what else the stream's ids are.
+    pub fn resumes_at(&self) -> Option<u64> {
+        self.resumes_at
+    }
+
     /// The state to begin with must include what the reader has seen.
     fn freshness(&self) -> Consistency {
         self.resumes_at.map_or(Consistency::Linearizable, Consistency::AtLeast)

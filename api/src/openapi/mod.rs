@@ -119,7 +119,9 @@ fn complete_operation(method: &str, path: &str, operation: &mut Value) {
     add("default", "Any other failure");
     // Whoever may ask with the cookie may ask with the token; both name the role that it takes.
     if let Some(roles) = operation["security"][0].get("session").cloned() {
-        operation["security"] = json!([{"session": roles}, {"bearer": roles}]);
+        let others = operation["security"].as_array().into_iter().flatten().skip(1).cloned();
+        let security = [json!({"session": roles}), json!({"bearer": roles})].into_iter().chain(others).collect();
+        operation["security"] = Value::Array(security);
     }
 }
 

@@ -52,7 +52,7 @@ pub fn routes() -> OpenApiRouter<App> {
 }
 
 /// A caller who may look.
-struct Onlooker;
+pub struct Onlooker;
 
 /// A caller who may act.
 struct Operator(Caller);

@@ -191,7 +191,7 @@ impl Client {
 
     /// Opens a stream of server-sent events, from after `last_event_id` on where there is one.
     pub async fn follow(&self, path: &str, last_event_id: Option<&str>) -> Events {
-        let mut request = self.http.get(format!("{}{path}", self.url));
+        let mut request = self.http.get(format!("{}{path}", self.url)).header("accept", "text/event-stream");
         if let Some(cookie) = &self.cookie {
             request = request.header("cookie", cookie);
         }

@@ -8,6 +8,7 @@ mod connections;
 mod conventions;
 mod defects;
 mod door;
+mod events;
 mod line;
 mod live;
 mod matrix;

@@ -41,6 +41,8 @@ struct Route {
     method: String,
     path: String,
     whom: For,
+    /// Services may come as well.
+    also_services: bool,
 }
 
 /// The routes of the document, in its order.
@@ -59,7 +61,9 @@ async fn routes(url: &str) -> Vec<Route> {
                 (_, _, Some("operator-admin")) => For::OperatorsActing,
                 (_, _, Some(other)) => panic!("{method} {path}: no such scope as {other}"),
             };
-            routes.push(Route { method: method.to_uppercase(), path: path.clone(), whom });
+            let mut ways = operation["security"].as_array().into_iter().flatten().skip(1);
+            let also_services = ways.any(|way| way.get("service").is_some());
+            routes.push(Route { method: method.to_uppercase(), path: path.clone(), whom, also_services });
         }
     }
     routes
@@ -228,6 +232,13 @@ fn check_rule(route: &Route, caller: &str, status: u16) -> Result<(), &'static s
     let is_nobody = matches!(caller, "nobody" | "banned") || is_service && route.whom != For::Services;
     match route.whom {
         _ if status >= 500 => Err("nobody can make it fail"),
+        _ if is_service && route.also_services => {
+            if matches!(status, 401 | 403) {
+                Err("it is for services too")
+            } else {
+                Ok(())
+            }
+        }
         For::Everybody => Ok(()),
         For::Services if is_service => {
             if status == 401 {

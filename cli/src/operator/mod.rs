@@ -6,10 +6,12 @@
 //! What this deliberately does not do: plans, replacing and promoting members by hand. Joined nodes become voters by the
 //! leader's own rules.
 
+mod events;
 mod join;
 mod service_keys;
 mod views;
 
+pub use events::relay_routes;
 pub use join::ask_to_join;
 pub use service_keys::service_named;
 pub use views::{Join, Joined, MemberView, NewServiceKey, StatusView, parse_hex};
@@ -89,6 +91,7 @@ pub fn router(node: Node, sandbox: Option<Arc<Sandbox>>) -> Router {
         .route("/cluster/remove", post(remove))
         .route("/cluster/policy", get(policy).put(set_policy))
         .route("/cluster/service-keys", post(service_keys::register))
+        .route("/events/rows", get(events::rows))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(node)
         .merge(book.unwrap_or_default())

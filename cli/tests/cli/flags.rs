@@ -36,6 +36,10 @@ fn a_wrong_flag_is_named() {
     refused(&["notifications", "--api", "http://127.0.0.1:1", "--key", data], 2, &["--nats"]);
     refused(&[&service[..], &["nats://127.0.0.1:1", "--key", data]].concat(), 2, &["--key", "holdfast keys service"]);
     refused(&[&service[..], &["nats://127.0.0.1:1", "--key", data, "--from", "nobody"]].concat(), 2, &["--from"]);
+    refused(&["events", "tail"], 2, &["--nats"]);
+    refused(&["events", "tail", "--nats", "not a server"], 2, &["--nats", "not the address of a NATS server"]);
+    refused(&["events", "dead", "list", "--nats", "nats://127.0.0.1:1"], 4, &["--nats", "the broker is away"]);
+    refused(&["events", "status", "--operator", "127.0.0.1:1"], 4, &["--operator"]);
     refused(&["nonsense"], 2, &["nonsense"]);
     assert!(!dir.path().join("node").exists(), "a refused command leaves nothing behind");
 }

@@ -6,6 +6,7 @@ mod architecture;
 mod browser;
 mod companions;
 mod crash;
+mod events;
 mod faults;
 mod flags;
 mod full_disk;

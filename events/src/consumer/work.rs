@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::MutexGuard;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join;
@@ -34,8 +33,6 @@ struct Work<'a> {
     stream: String,
     /// Failures by the number of the message.
     failures: std::sync::Mutex<BTreeMap<u64, u32>>,
-    /// So that a log is not filled by one message that keeps coming.
-    complaints: AtomicU32,
 }
 
 /// Why a delivery is not done with.
@@ -99,13 +96,8 @@ async fn session(consumer: &Consumer, stop: &watch::Receiver<bool>) -> Result<()
     let replayed = pull(&consumer.settings, Some(dead::redo_subject(&consumer.settings.durable)), StartAt::First);
     let fresh = connection.pull(&stream, fresh).await?;
     let replayed = connection.pull(DEAD_STREAM, replayed).await?;
-    let work = |stream: String| Work {
-        consumer,
-        connection: &*connection,
-        stream,
-        failures: std::sync::Mutex::default(),
-        complaints: AtomicU32::new(0),
-    };
+    let work =
+        |stream: String| Work { consumer, connection: &*connection, stream, failures: std::sync::Mutex::default() };
     let (main, redo) = (work(stream), work(DEAD_STREAM.into()));
     // Either of them ends both: the connection they share is over.
     let (over, ended) = watch::channel(false);
@@ -242,10 +234,8 @@ impl Work<'_> {
             let reason = format!("delivered {} times; last: {reason}", delivery.deliveries);
             return self.bury(delivery, Some(received), &reason).await;
         }
-        if self.complaints.fetch_add(1, Ordering::Relaxed) < 100 {
-            let (durable, id) = (&self.consumer.settings.durable, &received.message.envelope.id);
-            tracing::debug!(durable, id, deliveries = delivery.deliveries, "an event is put off: {reason}");
-        }
+        let (durable, id) = (&self.consumer.settings.durable, &received.message.envelope.id);
+        tracing::debug!(durable, id, deliveries = delivery.deliveries, "an event is put off: {reason}");
         delivery.nak(self.consumer.settings.retry_after(delivery.deliveries)).await
     }
 

@@ -26,7 +26,7 @@ use crate::broker::{
     StreamSettings, StreamState, Verdict,
 };
 use faults::Draw;
-use stream::{Stream, StreamImage};
+use stream::Stream;
 
 /// Streams that stand at once; lineages are few.
 const STREAMS_MAX: usize = 1_000;
@@ -66,7 +66,7 @@ struct Ghost {
 
 /// All that a broker held at a moment.
 #[derive(Clone)]
-pub struct Image(BTreeMap<String, StreamImage>);
+pub struct Image(BTreeMap<String, Stream>);
 
 impl Memory {
     /// An empty broker that keeps at most `messages_max` messages a stream, and then lets the oldest go. `seed` decides what
@@ -108,14 +108,13 @@ impl Memory {
     }
 
     pub fn image(&self) -> Image {
-        let inner = self.shared.lock();
-        Image(inner.streams.iter().map(|(name, stream)| (name.clone(), stream.image())).collect())
+        Image(self.shared.lock().streams.clone())
     }
 
     /// Becomes what it was when the image was taken; connections break.
     pub fn restore(&self, image: Image) {
         let mut inner = self.shared.lock();
-        inner.streams = image.0.into_iter().map(|(name, image)| (name, Stream::of(image))).collect();
+        inner.streams = image.0;
         inner.ghosts.clear();
         inner.generation += 1;
         drop(inner);

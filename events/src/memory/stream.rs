@@ -1,7 +1,6 @@
 //! One stream of the broker in memory, and its consumers.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -33,8 +32,8 @@ pub struct Stream {
     readers: u64,
 }
 
-/// A stream at a moment.
-pub type StreamImage = Stream;
+/// Messages for a consumer, each with the count of its deliveries.
+pub type Due = Vec<(Stored, u64)>;
 
 #[derive(Clone)]
 struct Consumer {
@@ -62,14 +61,6 @@ impl Stream {
             consumers: BTreeMap::new(),
             readers: 0,
         }
-    }
-
-    pub fn of(image: StreamImage) -> Stream {
-        image
-    }
-
-    pub fn image(&self) -> StreamImage {
-        self.clone()
     }
 
     pub fn state(&self) -> StreamState {
@@ -171,10 +162,8 @@ impl Stream {
         self.consumers.remove(consumer).is_some()
     }
 
-    /// At most `limit` messages for a consumer, each with the count of its deliveries: first what is due again, then what is
-    /// new. And when the next is due again.
-    #[allow(clippy::type_complexity)]
-    pub fn take(&mut self, consumer: &str, limit: usize) -> Result<(Vec<(Stored, u64)>, Option<Instant>), BrokerError> {
+    /// At most `limit` messages for a consumer, first what is due again, then what is new. And when the next is due again.
+    pub fn take(&mut self, consumer: &str, limit: usize) -> Result<(Due, Option<Instant>), BrokerError> {
         let Some(mut consumer) = self.consumers.remove(consumer).map(|found| (consumer.to_string(), found)) else {
             return Err(BrokerError::Away(format!("consumer {consumer} is gone")));
         };
@@ -184,7 +173,7 @@ impl Stream {
         Ok((taken, next))
     }
 
-    fn take_for(&self, consumer: &mut Consumer, limit: usize) -> Vec<(Stored, u64)> {
+    fn take_for(&self, consumer: &mut Consumer, limit: usize) -> Due {
         let now = Instant::now();
         let again = now + consumer.settings.ack_wait;
         let first = self.state().first;
@@ -219,7 +208,6 @@ impl Stream {
                 return;
             }
             Verdict::Again(delay) => delay,
-            Verdict::Working => consumer.settings.ack_wait.max(Duration::from_millis(1)),
         };
         if let Some(pending) = consumer.pending.get_mut(&seq) {
             pending.again = Instant::now() + delay;

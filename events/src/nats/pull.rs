@@ -137,7 +137,6 @@ impl Acker for NatsAcker {
         let kind = match verdict {
             Verdict::Done => AckKind::Ack,
             Verdict::Again(delay) => AckKind::Nak(Some(delay)),
-            Verdict::Working => AckKind::Progress,
         };
         async move { self.0.ack_with(kind).await.map_err(|error| BrokerError::Away(error.to_string())) }.boxed()
     }

@@ -63,15 +63,14 @@ enum Step {
 }
 
 impl<O: Outbox> Relay<O> {
-    /// Ends only with a reason. `backoff` begins anew once something was published.
+    /// Ends only with a reason. `backoff` begins anew once something was published, or the session has lasted.
     pub(super) async fn session(&self, backoff: &mut Duration) -> Result<Infallible, Ended> {
         self.board.opens();
         let opening = tokio::time::timeout(self.settings.ack_timeout * 2, self.open()).await;
         let away = || BrokerError::Away("no answer in time".into());
         let opened = opening.map_err(|_| Ended::Broker(away()))??;
         self.board.relays(&opened.stream, opened.last);
-        *backoff = self.settings.backoff_min;
-        self.pump(opened).await
+        self.pump(opened, backoff).await
     }
 
     /// Connects, makes the stream if need be, and sees that it ends with the row that it should.
@@ -141,7 +140,7 @@ impl<O: Outbox> Relay<O> {
         }
     }
 
-    async fn pump(&self, opened: Opened) -> Result<Infallible, Ended> {
+    async fn pump(&self, opened: Opened, backoff: &mut Duration) -> Result<Infallible, Ended> {
         let mut window =
             Window { acks: FuturesOrdered::new(), sent: opened.last, confirmed: opened.last, due: Instant::now() };
         let mut mirror = Mirror { told: 0, told_at: Instant::now(), failed: false, telling: None };
@@ -159,6 +158,7 @@ impl<O: Outbox> Relay<O> {
             self.tell(&mut mirror, window.confirmed);
             match self.next(&mut window, &mut mirror, queue.is_empty() && !more, index).await? {
                 Step::Acknowledged(seq) => {
+                    *backoff = self.settings.backoff_min;
                     window.confirmed = seq;
                     window.due = Instant::now() + self.settings.ack_timeout;
                     self.board.confirmed(seq);
@@ -173,7 +173,7 @@ impl<O: Outbox> Relay<O> {
                     }
                 }
                 Step::Look if !self.outbox.leads() => return Err(Ended::NotLeading),
-                Step::Look => {}
+                Step::Look => *backoff = self.settings.backoff_min,
             }
         }
     }
