@@ -37,7 +37,8 @@ async fn fault_table() {
     assert!(findings.is_empty(), "{}", findings.join("\n"));
 }
 
-fn row(outcome: &Outcome) -> String {
+/// One line of the table.
+pub fn row(outcome: &Outcome) -> String {
     let Outcome {
         fault,
         done,
