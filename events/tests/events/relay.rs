@@ -12,6 +12,8 @@ use holdfast_events::broker::{
 use holdfast_events::memory::Faults;
 use holdfast_events::relay::Phase;
 
+use tokio::sync::Barrier;
+
 use super::support::{Ledger, compared, eventually, is_complete, memory, quick, relay};
 
 /// Everything goes wrong now and then, on the way there.
@@ -169,16 +171,21 @@ async fn a_restored_ledger_publishes_to_a_stream_of_its_own_and_the_older_one_st
     assert!(reason.contains("an older ledger must not publish beside it"), "{reason}");
 }
 
-/// A broker whose publishes have lost what fences them.
-struct Unfenced(SharedBroker);
+/// A broker whose publishes have lost what fences them. Two relays look at the stream's end at the same time: that is what
+/// the fence is for.
+struct Unfenced(SharedBroker, Arc<Barrier>);
 
 impl Broker for Unfenced {
     fn connect(&self) -> BoxFuture<'_, Result<Arc<dyn Connection>, BrokerError>> {
-        async { Ok(Arc::new(UnfencedConnection(self.0.connect().await?)) as Arc<dyn Connection>) }.boxed()
+        async {
+            let connection = UnfencedConnection(self.0.connect().await?, self.1.clone());
+            Ok(Arc::new(connection) as Arc<dyn Connection>)
+        }
+        .boxed()
     }
 }
 
-struct UnfencedConnection(Arc<dyn Connection>);
+struct UnfencedConnection(Arc<dyn Connection>, Arc<Barrier>);
 
 impl Connection for UnfencedConnection {
     fn streams(&self) -> BoxFuture<'_, Result<Vec<String>, BrokerError>> {
@@ -190,7 +197,12 @@ impl Connection for UnfencedConnection {
     }
 
     fn ensure<'a>(&'a self, settings: &'a StreamSettings) -> BoxFuture<'a, Result<StreamState, BrokerError>> {
-        self.0.ensure(settings)
+        async {
+            let state = self.0.ensure(settings).await;
+            self.1.wait().await;
+            state
+        }
+        .boxed()
     }
 
     fn message<'a>(&'a self, stream: &'a str, seq: u64) -> BoxFuture<'a, Result<Option<Stored>, BrokerError>> {
@@ -232,7 +244,7 @@ impl Connection for UnfencedConnection {
 #[tokio::test(flavor = "multi_thread")]
 async fn without_the_fence_the_check_reports_duplicates() {
     let (ledger, (_, broker)) = (Ledger::new(1), memory(1));
-    let unfenced: SharedBroker = Arc::new(Unfenced(broker.clone()));
+    let unfenced: SharedBroker = Arc::new(Unfenced(broker.clone(), Arc::new(Barrier::new(2))));
     ledger.emit_tickets(200);
     let relays = [relay(&ledger, &unfenced, quick()), relay(&ledger, &unfenced, quick())];
     for relay in &relays {
