@@ -173,19 +173,19 @@ mod tests {
     #[test]
     fn secrets_are_not_printed() {
         let commands = [
-            Command::SignUp { email: "a@b.example".into(), password_hash: "secret".into(), agent: "".into() },
-            Command::ChangePassword { password_hash: "secret".into() },
-            Command::BeginPayment { order: Default::default(), token: "secret".into() },
+            Command::SignUp { email: "a@b.example".into(), password_hash: "hunter2".into(), agent: "".into() },
+            Command::ChangePassword { password_hash: "hunter2".into() },
+            Command::BeginPayment { order: Default::default(), token: "hunter2".into() },
             Command::PutWebhook {
                 webhook: None,
                 url: "https://a.example".into(),
-                secret: Some("secret".into()),
+                secret: Some("hunter2".into()),
                 event_types: Vec::new(),
             },
         ];
         for command in commands {
             let text = line(&Submitted { actor: Actor::Anonymous, idempotency: None, command });
-            assert!(!text.contains("secret") && text.contains(HIDDEN), "{text}");
+            assert!(!text.contains("hunter2") && text.contains(HIDDEN), "{text}");
         }
     }
 }

@@ -72,10 +72,6 @@ bugs! {
     CaptureBeforeComplete = "capture-before-complete",
     /// The payments service asks the provider under a new key every time.
     FreshProviderKeys = "fresh-provider-keys",
-    /// The relay publishes what is applied by a leader that may have been replaced, without reading the stream's end first.
-    RelayWithoutFence = "relay-without-fence",
-    /// A new leader's relay begins with what happens from now on.
-    SkipOutboxOnLeaderChange = "skip-outbox-on-leader-change",
 }
 
 impl fmt::Display for Bug {
