@@ -1,7 +1,10 @@
 //! Mails to an SMTP server.
 //!
 //! A 4xx answer, no answer and a connection that broke (also after the whole mail was handed over, when nobody knows whether
-//! it was taken) mean later; a 5xx answer means never, but for those about our own credentials.
+//! it was taken) mean later; a 5xx answer means never, but for those about our own credentials or the conversation itself.
+//!
+//! A mail is handed over in a task of its own. Whoever waits for it may be called off in the middle, as when the broker goes
+//! away; a connection that was left there would take the next mail for a part of this one.
 
 use std::time::Duration;
 
@@ -19,6 +22,8 @@ const STEP_TIMEOUT: Duration = Duration::from_secs(15);
 const CONNECTIONS_MAX: u32 = 4;
 /// Answers about who we are rather than about the mail (RFC 4954, section 6): an operator can mend them.
 const CREDENTIALS: [u16; 4] = [530, 534, 535, 538];
+/// The conversation is out of step: the fault of the connection, and not of the mail.
+const BAD_SEQUENCE: u16 = 503;
 
 /// An SMTP server.
 pub struct Smtp {
@@ -45,10 +50,17 @@ impl Smtp {
 impl Post for Smtp {
     fn deliver<'a>(&'a self, mail: &'a Mail) -> BoxFuture<'a, Result<(), Undelivered>> {
         async move {
-            let Err(error) = self.transport.send_raw(mail.envelope(), mail.bytes()).await else { return Ok(()) };
-            let code = error.status().map(u16::from);
-            if error.is_permanent() && !code.is_some_and(|code| CREDENTIALS.contains(&code)) {
-                return Err(Undelivered::Never(said(&error)));
+            let (transport, envelope, bytes) = (self.transport.clone(), mail.envelope().clone(), mail.bytes().to_vec());
+            let sending = tokio::spawn(async move { transport.send_raw(&envelope, &bytes).await });
+            let error = match sending.await {
+                Ok(Ok(_)) => return Ok(()),
+                Ok(Err(error)) => error,
+                Err(_) => return Err(Undelivered::Later("the mail was not handed over to its end".into())),
+            };
+            match error.status().map(u16::from) {
+                Some(code) if CREDENTIALS.contains(&code) || code == BAD_SEQUENCE => {}
+                _ if error.is_permanent() => return Err(Undelivered::Never(said(&error))),
+                _ => {}
             }
             Err(Undelivered::Later(said(&error)))
         }
