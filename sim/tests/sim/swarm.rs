@@ -27,11 +27,11 @@ fn two_hundred_and_eighty_seeds_keep_all_promises_and_repeat() {
                     let nodes = NODES[seed as usize % NODES.len()];
                     let schedule = from_seed(seed, Size { nodes, duration_ms: 15_000 });
                     let report = run(&schedule, false);
-                    let mut says = |what: String| wrong.lock().expect("nobody panics while writing").push(what);
+                    let says = |what: String| wrong.lock().expect("nobody panics while writing").push(what);
                     if report.class != Class::Passed {
                         says(format!("seed {seed}, {nodes} nodes: {:#?}", report.findings));
                     }
-                    if seed % AGAIN_EVERY == 0 && run(&schedule, false).trace.hash != report.trace.hash {
+                    if seed.is_multiple_of(AGAIN_EVERY) && run(&schedule, false).trace.hash != report.trace.hash {
                         says(format!("seed {seed}, {nodes} nodes: two runs differ"));
                     }
                 }
