@@ -60,6 +60,9 @@ impl NodeOutbox {
     }
 
     async fn read(&self, consistency: Consistency, after: u64, limit: usize) -> Result<Rows, Unavailable> {
+        // Taken before the read, so that nothing is missed. Entries of replication itself move it and not the state's own index:
+        // whoever waited for more than that would be woken by them for ever.
+        let applied = self.0.status().applied_index;
         let read = |state: &holdfast_ledger::State<_>| {
             let events = match limit {
                 0 => Vec::new(),
@@ -73,7 +76,7 @@ impl NodeOutbox {
                 acked: meta.outbox_acked,
                 waiting_soft_max: meta.policy.outbox_events_soft_max,
             };
-            Ok(Rows { events, figures, index: meta.index })
+            Ok(Rows { events, figures, index: meta.index.max(applied) })
         };
         self.0.read(consistency, read).await
     }

@@ -207,6 +207,7 @@ async fn accounts_are_found_by_address_and_id() {
         assert!(found.as_array().unwrap().iter().any(|account| account["id"] == json!(id)), "{q}: {found}");
     }
     assert_eq!(operator.get(&format!("/api/operator/users?q={NO_SUCH_ID}")).await.is(200).body, json!([]));
+    Client::new().await.user_id().await;
     let page = operator.get("/api/operator/users?limit=2").await.is(200);
     assert!(page.body.as_array().unwrap().len() == 2 && page.header("link").contains("limit=2"));
 }
