@@ -427,14 +427,14 @@ mod tests {
         let refused = Told { code: Some("ticket_sold".into()), ..told(400, 14, "") };
         Evidence {
             calls: vec![
-                call(0, Asked::CreateTicket { price_minor: 500 }, (0, 3), told(201, 3, "t1")),
-                call(0, Asked::CreateTicket { price_minor: 500 }, (3, 5), told(201, 4, "t2")),
                 call(1, sign_up("a"), (0, 10), told(201, 5, "ua")),
                 call(2, sign_up("b"), (0, 12), told(201, 6, "ub")),
                 call(1, place("t1"), (20, 30), told(201, 10, "o1")),
                 call(2, place("t2"), (20, 35), told(201, 11, "o2")),
                 call(1, pay("o1"), (40, 50), told(201, 13, "p1")),
                 call(2, place("t1"), (60, 70), refused),
+                call(0, Asked::CreateTicket { price_minor: 500 }, (0, 3), told(201, 3, "t1")),
+                call(0, Asked::CreateTicket { price_minor: 500 }, (3, 5), told(201, 4, "t2")),
             ],
             ends: (1..=3).map(|number| End { number, index: 20, hash: 7, violations: vec![] }).collect(),
             tickets: BTreeMap::from([
@@ -479,8 +479,8 @@ mod tests {
 
     #[test]
     fn a_lock_that_ends_early_is_seen() {
-        assert_eq!(objections(|run| one_after_the_other(run, 5_000, 4_999)), only("leases"));
-        assert_eq!(objections(|run| one_after_the_other(run, 5_000, 5_000)), BTreeSet::new());
+        assert_eq!(objections(|run| one_after_the_other(run, 4_000, 3_999)), only("leases"));
+        assert_eq!(objections(|run| one_after_the_other(run, 4_000, 4_000)), BTreeSet::new());
     }
 
     #[test]
