@@ -103,8 +103,8 @@ pub fn run() -> ExitCode {
             Command::Events(command) => events::run(command).await,
         }
     });
-    // Tasks that are still waiting for something must not hold up the exit.
-    runtime.shutdown_background();
+    // Storage that is still closing gets its time: the exit would take its mutexes away. What waits for something else gets no more.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(5));
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => report(failure),

@@ -113,8 +113,7 @@ impl LogStore {
         let shared = Arc::new(shared);
         let (queue, ops) = mpsc::channel(QUEUE_OPS_MAX);
         let writer = Writer::new(shared.clone(), disk, found.chain, found.watermark);
-        runtime::dedicated("log-writer", writer.run(ops))
-            .map_err(|error| Fault::Storage { doing: "starting the log's writer", reason: error.to_string() })?;
+        runtime::dedicated(writer.run(ops));
         Ok(LogStore { shared, queue, synced_end: synced_end_seen })
     }
 

@@ -52,22 +52,20 @@ pub async fn blocking<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'stat
     call()
 }
 
-/// Runs a loop that blocks on a disk on a thread of its own, named `name`. It ends when `future` does.
+/// Runs a loop that blocks on a disk on a thread of the runtime's, all its life. It ends when `future` does.
 ///
-/// Must be called inside a tokio runtime, whose timers `future` may use.
+/// Must be called inside a tokio runtime, whose timers `future` may use. The thread is the runtime's own, because whoever ends
+/// the runtime then waits for it: a database that is still closing while the process exits finds its mutexes gone, and aborts.
 #[cfg(not(madsim))]
-pub fn dedicated(name: &str, future: impl Future<Output = ()> + Send + 'static) -> std::io::Result<()> {
+pub fn dedicated(future: impl Future<Output = ()> + Send + 'static) {
     let runtime = tokio::runtime::Handle::current();
-    std::thread::Builder::new().name(name.to_string()).spawn(move || runtime.block_on(future))?;
-    Ok(())
+    tokio::task::spawn_blocking(move || runtime.block_on(future));
 }
 
 /// Runs `future` as a task of the simulated node: it dies with the node.
 #[cfg(madsim)]
-pub fn dedicated(name: &str, future: impl Future<Output = ()> + Send + 'static) -> std::io::Result<()> {
-    let _ = name;
+pub fn dedicated(future: impl Future<Output = ()> + Send + 'static) {
     tokio::spawn(future);
-    Ok(())
 }
 
 #[cfg(test)]
@@ -84,11 +82,10 @@ mod tests {
         runtime.block_on(async {
             assert_eq!(super::blocking(|| 7).await, 7);
             let (sender, receiver) = tokio::sync::oneshot::channel();
-            super::dedicated("test", async move {
+            super::dedicated(async move {
                 tokio::time::sleep(std::time::Duration::from_millis(1)).await;
                 sender.send(8).expect("somebody waits");
-            })
-            .expect("a thread");
+            });
             assert_eq!(receiver.await, Ok(8));
         });
     }

@@ -196,8 +196,7 @@ pub async fn open(
     });
     shared.raise_durable_end(found.mark.last_applied);
     let work = Flusher::new(Arc::downgrade(&shared), disk, found.engine, found.directory, synced_end);
-    runtime::dedicated("state-flusher", work.run(ops))
-        .map_err(|error| Fault::Storage { doing: "starting the state's flusher", reason: error.to_string() })?;
+    runtime::dedicated(work.run(ops));
     Ok((StateMachine::new(shared.clone()), StateHandle { shared }))
 }
 
