@@ -11,7 +11,6 @@ pub mod client;
 #[cfg(not(madsim))]
 pub mod health;
 pub mod key;
-#[cfg(not(madsim))]
 pub mod notifications;
 pub mod payments;
 

@@ -9,12 +9,17 @@
 //! resets and verifications are made by a node at that moment, and the broker keeps what is still to be sent.
 
 mod letter;
+#[cfg(not(madsim))]
+mod mail;
+#[cfg(madsim)]
+#[path = "mail_simulated.rs"]
 mod mail;
 mod mailer;
 mod occasion;
 pub mod post;
 mod sent;
 mod text;
+#[cfg(not(madsim))]
 pub mod webhooks;
 
 use std::sync::Arc;
@@ -29,6 +34,7 @@ use tokio::sync::watch;
 use crate::client::{CallError, Signed};
 use mailer::Mailer;
 use post::Post;
+#[cfg(not(madsim))]
 use webhooks::Webhooks;
 
 pub use mail::{Mail, Sender, SenderError};
@@ -54,6 +60,23 @@ pub struct Settings {
     pub allow_private: bool,
 }
 
+/// How patient the service is with its broker and with itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// What a copy has not acknowledged within this goes to another.
+    pub ack_wait: Duration,
+    /// Pauses before a mail is tried again grow from here …
+    pub retry_min: Duration,
+    /// … up to this.
+    pub retry_max: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Patience {
+        Patience { ack_wait: Duration::from_secs(30), retry_min: RETRY_MIN, retry_max: RETRY_MAX }
+    }
+}
+
 /// The service: mails and webhooks, until it is told to stop.
 pub struct Notifications {
     api: Signed,
@@ -61,6 +84,7 @@ pub struct Notifications {
     post: Arc<dyn Post>,
     sent: SentLog,
     settings: Settings,
+    patience: Patience,
 }
 
 impl Notifications {
@@ -71,7 +95,12 @@ impl Notifications {
         sent: SentLog,
         settings: Settings,
     ) -> Notifications {
-        Notifications { api, broker, post, sent, settings }
+        Notifications { api, broker, post, sent, settings, patience: Patience::default() }
+    }
+
+    /// The same service, as patient as this.
+    pub fn patience(self, patience: Patience) -> Notifications {
+        Notifications { patience, ..self }
     }
 
     /// Runs until `stop` becomes true. What is being sent then is sent.
@@ -86,16 +115,26 @@ impl Notifications {
         let workers = (0..WORKERS).map(|_| {
             let mut settings = consumer::Settings::new(DURABLE, None);
             settings.handle_timeout = HANDLE_TIMEOUT;
-            (settings.retry_min, settings.retry_max) = (RETRY_MIN, RETRY_MAX);
+            settings.ack_wait = self.patience.ack_wait;
+            (settings.retry_min, settings.retry_max) = (self.patience.retry_min, self.patience.retry_max);
             let inbox = consumer::shared(Unordered::default());
             Consumer::new(self.broker.clone(), settings, inbox, Mails(mailer.clone()))
         });
         let workers: Vec<Consumer> = workers.collect();
         let mails = futures_util::future::join_all(workers.iter().map(|worker| worker.run(stop.clone())));
+        futures_util::future::join(mails, self.tell_endpoints(stop.clone())).await;
+    }
+
+    #[cfg(not(madsim))]
+    async fn tell_endpoints(&self, stop: watch::Receiver<bool>) {
         let webhooks =
             Webhooks::new(self.api.clone(), self.broker.clone(), self.sent.clone(), self.settings.allow_private);
-        futures_util::future::join(mails, webhooks.run(stop.clone())).await;
+        webhooks.run(stop).await;
     }
+
+    /// The simulator has no endpoints.
+    #[cfg(madsim)]
+    async fn tell_endpoints(&self, _stop: watch::Receiver<bool>) {}
 }
 
 /// Mails, as a consumer's handler.

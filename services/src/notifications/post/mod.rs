@@ -1,13 +1,17 @@
 //! Where mails go: a folder, or an SMTP server.
 
+#[cfg(not(madsim))]
 mod folder;
+#[cfg(not(madsim))]
 mod smtp;
 
 use futures_util::future::BoxFuture;
 
 use super::Mail;
 
+#[cfg(not(madsim))]
 pub use folder::Folder;
+#[cfg(not(madsim))]
 pub use smtp::{Smtp, SmtpUrlError};
 
 /// Why a mail was not taken.
