@@ -21,6 +21,7 @@ pub mod runtime;
 pub mod session;
 pub mod settings;
 pub mod snapshot;
+mod stages;
 pub mod state;
 mod stop;
 pub mod storage;

@@ -1,11 +1,13 @@
 //! One node of the cluster, as everything above replication sees it: propose, read, watch, membership.
 
 mod core;
+mod figures;
 mod manage;
 mod start;
 mod tasks;
 
 pub(crate) use self::core::Core;
+pub use self::figures::{Figures, Readiness};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -150,6 +152,19 @@ pub enum Unavailable {
     /// This node is stopping or has stopped on a fault of its storage.
     #[error("this node is stopping")]
     Stopping,
+}
+
+impl Unavailable {
+    /// Its name in metrics.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Unavailable::NoLeader => "no_leader",
+            Unavailable::Unknown => "unknown",
+            Unavailable::Overloaded => "overloaded",
+            Unavailable::TooLarge => "too_large",
+            Unavailable::Stopping => "stopping",
+        }
+    }
 }
 
 /// A running node. Clones are handles to the same node.

@@ -49,6 +49,8 @@ pub struct Settings {
     pub leader_wait_ms: u64,
     /// When the outcome of a proposal is given up as unknown, in milliseconds.
     pub proposal_timeout_ms: u64,
+    /// An entry whose proposals wait longer for their answers goes to the log of slow operations, in milliseconds.
+    pub slow_operation_ms: u64,
     /// Reads that wait for a read index at one node.
     pub reads_queued_max: usize,
     /// When a read is given up, in milliseconds.
@@ -95,6 +97,7 @@ impl Default for Settings {
             entry_bytes_max: 4 << 20,
             leader_wait_ms: 2_500,
             proposal_timeout_ms: 10_000,
+            slow_operation_ms: 500,
             reads_queued_max: 16_384,
             read_timeout_ms: 5_000,
             clock_interval_ms: 1_000,

@@ -10,6 +10,7 @@ use openraft_rt::WatchReceiver as _;
 use crate::damage::{Fatal, Fault};
 use crate::disk::SharedDisk;
 use crate::log_store::LogStore;
+use crate::stages::Stages;
 use crate::state::{self, StateHandle, StateMachine, StateSettings};
 use crate::types::TypeConfig;
 
@@ -36,6 +37,7 @@ pub struct Storage {
     pub machine: StateMachine,
     pub state: StateHandle,
     pub fatal: Fatal,
+    pub(crate) stages: Arc<Stages>,
 }
 
 impl Storage {
@@ -47,7 +49,8 @@ impl Storage {
         let durable_end = Arc::new(AtomicU64::new(0));
         let log = LogStore::open(disk.clone(), fatal.clone(), durable_end.clone(), settings.recent_bytes_max).await?;
         let (machine, state) = state::open(disk, settings.state, fatal.clone(), log.synced_end(), durable_end).await?;
-        Ok(Storage { log, machine, state, fatal })
+        let stages = log.stages();
+        Ok(Storage { machine: machine.noting(stages.clone()), log, state, fatal, stages })
     }
 
     /// What closes the storage after openraft has been shut down; taken before `log` and `machine` are given away.

@@ -120,6 +120,19 @@ impl ClockGuard {
         self.lock().offset_ms.is_some()
     }
 
+    /// How far each peer's wall clock was ahead of this node's when it was last asked, in milliseconds.
+    pub fn offsets_ms(&self) -> BTreeMap<NodeId, i64> {
+        let own_ms = self.clock.wall_ms() as i64 - self.clock.monotonic_ms() as i64;
+        let guard = self.lock();
+        guard.samples.iter().map(|(peer, sample)| (*peer, sample.offset_ms - own_ms)).collect()
+    }
+
+    /// The present time as a stamp would have it, without making one; 0 while there is nothing to go by.
+    pub fn now_ms(&self) -> u64 {
+        let now_ms = self.clock.monotonic_ms() as i64;
+        self.lock().offset_ms.map_or(0, |offset_ms| now_ms.saturating_add(offset_ms).max(0) as u64)
+    }
+
     /// The time for an entry. If the clocks never agreed, it runs on from `ledger_ms()`, the ledger's present time, by the
     /// monotonic clock.
     pub fn stamp(&self, ledger_ms: impl FnOnce() -> u64) -> Stamp {

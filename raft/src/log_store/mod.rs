@@ -23,6 +23,7 @@ use crate::damage::{Fatal, Fault};
 use crate::disk::SharedDisk;
 use crate::engine::SharedEngine;
 use crate::runtime::{self, WatchReceiver, WatchSender, watch_channel};
+use crate::stages::Stages;
 use crate::types::{Entry, LogId, TypeConfig, Vote};
 
 mod chain;
@@ -63,6 +64,7 @@ struct Shared {
     /// All entries with a lower index are synced.
     synced_end: WatchSender<u64>,
     held: Mutex<Held>,
+    stages: Arc<Stages>,
 }
 
 impl Shared {
@@ -109,8 +111,14 @@ impl LogStore {
             last: found.last,
             recent: found.recent,
         };
-        let shared = Shared { engine: found.engine, fatal, durable_end, synced_end, held: Mutex::new(held) };
-        let shared = Arc::new(shared);
+        let shared = Arc::new(Shared {
+            engine: found.engine,
+            fatal,
+            durable_end,
+            synced_end,
+            held: Mutex::new(held),
+            stages: Arc::default(),
+        });
         let (queue, ops) = mpsc::channel(QUEUE_OPS_MAX);
         let writer = Writer::new(shared.clone(), disk, found.chain, found.watermark);
         runtime::dedicated(writer.run(ops));
@@ -120,6 +128,11 @@ impl LogStore {
     /// All entries with an index lower than this are synced. It goes back when entries are truncated.
     pub fn synced_end(&self) -> WatchReceiver<u64> {
         self.synced_end.clone()
+    }
+
+    /// When the newest entries came how far.
+    pub(crate) fn stages(&self) -> Arc<Stages> {
+        self.shared.stages.clone()
     }
 
     /// Writes what is waiting and the watermark, and ends the writer. Every later change fails.

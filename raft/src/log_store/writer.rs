@@ -76,6 +76,8 @@ struct Gathered {
     callbacks: Vec<Callback>,
     synced: bool,
     vote: Option<Vote>,
+    /// The first entry of the batch.
+    first: Option<u64>,
     /// One past the last entry of the batch.
     end: Option<u64>,
 }
@@ -144,6 +146,8 @@ impl Writer {
                     let (row, chain) = chain::link(self.chain, entry);
                     self.chain = chain;
                     let index = entry.log_id.index();
+                    self.shared.stages.taken(index);
+                    gathered.first.get_or_insert(index);
                     gathered.batch.push(Change::Put { table: ENTRIES, key: chain::entry_key(index), row });
                     gathered.end = Some(index + 1);
                 }
@@ -170,7 +174,7 @@ impl Writer {
     }
 
     async fn write(&mut self, gathered: Gathered) {
-        let Gathered { batch, callbacks, synced, vote, end } = gathered;
+        let Gathered { batch, callbacks, synced, vote, first, end } = gathered;
         if batch.is_empty() && callbacks.is_empty() {
             return;
         }
@@ -181,7 +185,15 @@ impl Writer {
             TypeConfig::sleep(delay).await;
         }
         let result = self.attempt(|writer| {
+            let begun = TypeConfig::now();
             writer.shared.engine.write(batch, durability).map_err(fault("writing the log"))?;
+            if synced {
+                let took = TypeConfig::now() - begun;
+                metrics::histogram!("holdfast_log_sync_seconds").record(took.as_secs_f64());
+            }
+            if let (Some(first), Some(end)) = (first, end) {
+                writer.shared.stages.synced(first, end);
+            }
             if let Some(end) = end {
                 writer.shared.held().recent.written(end);
                 writer.shared.raise_synced_end(end);

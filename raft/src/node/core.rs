@@ -25,6 +25,7 @@ use crate::proposer::{Carried, Carrier, GroupAnswer, Leader, Proposer};
 use crate::reads::{IndexSource, Reads};
 use crate::session::Lane;
 use crate::settings::Settings;
+use crate::stages::{Note, Stages};
 use crate::state::{Raft, StateHandle};
 use crate::stop::Stop;
 use crate::storage::Closing;
@@ -41,6 +42,8 @@ pub(crate) struct Core {
     pub(super) state: Mutex<Option<StateHandle>>,
     pub guard: ClockGuard,
     pub fatal: Fatal,
+    /// When the newest entries came how far.
+    pub stages: Arc<Stages>,
     pub settings: Settings,
     pub stop: Stop,
     /// The id of the data folder.
@@ -203,6 +206,10 @@ impl Carrier for Core {
                 Carried::Unknown
             }
         }
+    }
+
+    fn note(&self, index: u64) -> Option<Note> {
+        self.stages.of(index)
     }
 
     async fn forward(

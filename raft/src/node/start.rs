@@ -52,7 +52,7 @@ pub(super) async fn start(options: Options) -> Result<Arc<Core>, StartError> {
 
     let storage = Storage::open(disk.clone(), storage_settings).await?;
     let closing = storage.closing();
-    let Storage { log, machine, state, fatal } = storage;
+    let Storage { log, machine, state, fatal, stages } = storage;
     let links = Arc::new(Links::new(transport, place, identity.instance, settings.clone()));
     let raft = Raft::new(place.node_id, Arc::new(config), Network::new(links.clone()), log, machine)
         .await
@@ -67,6 +67,7 @@ pub(super) async fn start(options: Options) -> Result<Arc<Core>, StartError> {
         state: Mutex::new(Some(state)),
         guard: ClockGuard::new(clock, settings.clock_tolerance_ms, settings.clock_interval_ms),
         fatal,
+        stages,
         settings,
         stop: Stop::default(),
         instance: identity.instance,

@@ -104,6 +104,9 @@ async fn ask_clocks(core: &Core, voters: &[(NodeId, NodeRecord)]) {
             core.links.session(*id, record, Lane::Control).await.ok()?;
             let asked_ms = core.guard.monotonic_ms();
             let answer = core.links.call(*id, record, Lane::Control, method::CLOCK, &[], timeout).await.ok()?;
+            let took_ms = core.guard.monotonic_ms().saturating_sub(asked_ms);
+            metrics::histogram!("holdfast_peer_round_trip_seconds", "peer" => id.to_string())
+                .record(took_ms as f64 / 1_000.0);
             core.guard.learn(*id, format::decode(&answer).ok()?, asked_ms);
             Some(())
         })
@@ -145,7 +148,13 @@ fn is_due(core: &Core) -> bool {
 /// While this node leads: makes voters of learners that have caught up. On every node: makes a snapshot when much was logged,
 /// however few entries it was, and forgets who has left.
 async fn keep_house(core: Arc<Core>) {
+    let mut led_by = None;
     while core.sleep(Duration::from_millis(core.settings.housekeeping_interval_ms)).await {
+        let leader = core.metrics().current_leader;
+        if leader.is_some() && leader != led_by {
+            metrics::counter!("holdfast_leader_changes_total").increment(1);
+            led_by = leader;
+        }
         if core.leads() {
             core.promote().await;
         }

@@ -8,6 +8,7 @@
 //! election may be under way. If it may have been proposed, it is not, and the caller learns that the outcome is unknown.
 
 pub mod batch;
+mod slow;
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -23,9 +24,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::node::{Answer, Unavailable};
 use crate::settings::Settings;
+use crate::stages::{Note, Spent};
 use crate::stop::Stop;
 use crate::types::{NodeId, NodeRecord, Payload, TypeConfig};
 use batch::Group;
+use slow::SlowLog;
 
 /// How long a batch waits before it looks for the leader again, if nobody tells it that there is one.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
@@ -65,6 +68,11 @@ pub trait Carrier: Send + Sync + 'static {
     /// Writes one entry and waits until it is applied.
     fn write(&self, payload: Payload) -> impl Future<Output = Carried<Applied>> + Send;
 
+    /// When an entry came how far on this node, if that is still known.
+    fn note(&self, _index: u64) -> Option<Note> {
+        None
+    }
+
     /// Forwards groups to the leader and waits for an answer to each.
     fn forward(
         &self,
@@ -81,6 +89,8 @@ struct Proposal {
     /// Came from another node: it goes no further.
     forwarded: bool,
     answer: oneshot::Sender<GroupAnswer>,
+    /// When it was queued.
+    at: InstantOf<TypeConfig>,
     _queued: OwnedSemaphorePermit,
 }
 
@@ -114,6 +124,14 @@ impl Proposer {
 
     /// Proposes a group and waits for its answer. `forwarded`: another node sent it here because this one leads.
     pub async fn propose(&self, group: Group, forwarded: bool) -> GroupAnswer {
+        let answer = self.ask(group, forwarded).await;
+        if let Err(unavailable) = &answer {
+            metrics::counter!("holdfast_proposals_failed_total", "reason" => unavailable.name()).increment(1);
+        }
+        answer
+    }
+
+    async fn ask(&self, group: Group, forwarded: bool) -> GroupAnswer {
         if group.commands() == 0 {
             return Ok(Vec::new());
         }
@@ -123,7 +141,7 @@ impl Proposer {
         let kib = (group.bytes() / 1024 + 1) as u32;
         let queued = self.room.clone().try_acquire_many_owned(kib).map_err(|_| Unavailable::Overloaded)?;
         let (answer, answered) = oneshot::channel();
-        let proposal = Proposal { group, forwarded, answer, _queued: queued };
+        let proposal = Proposal { group, forwarded, answer, at: TypeConfig::now(), _queued: queued };
         self.queue.try_send(proposal).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => Unavailable::Overloaded,
             mpsc::error::TrySendError::Closed(_) => Unavailable::Stopping,
@@ -141,6 +159,7 @@ impl Proposer {
 }
 
 async fn run<C: Carrier>(carrier: Arc<C>, mut queue: mpsc::Receiver<Proposal>, settings: Settings, stop: Stop) {
+    let slow = SlowLog::new(settings.slow_operation_ms);
     let mut in_flight = FuturesUnordered::new();
     let mut first = None;
     loop {
@@ -168,7 +187,7 @@ async fn run<C: Carrier>(carrier: Arc<C>, mut queue: mpsc::Receiver<Proposal>, s
         if let Some(proposal) = first.take() {
             let (batch, left_over) = gather(proposal, &mut queue, &settings);
             first = left_over;
-            in_flight.push(carry(carrier.clone(), batch, &settings));
+            in_flight.push(carry(carrier.clone(), batch, &settings, &slow));
         }
     }
     queue.close();
@@ -200,14 +219,14 @@ fn gather(
 }
 
 /// Carries one batch to its answers.
-async fn carry<C: Carrier>(carrier: Arc<C>, batch: VecDeque<Proposal>, settings: &Settings) {
+async fn carry<C: Carrier>(carrier: Arc<C>, batch: VecDeque<Proposal>, settings: &Settings, slow: &SlowLog) {
     let begun = TypeConfig::now();
     let look_until = begun + settings.leader_wait();
     let deadline = begun + settings.proposal_timeout();
     let mut batch = Vec::from(batch);
     loop {
         batch = match carrier.leader() {
-            Leader::Me => write(&*carrier, batch, deadline).await,
+            Leader::Me => write(&*carrier, batch, deadline, slow).await,
             Leader::Other(id, record) => forward(&*carrier, id, &record, batch, deadline).await,
             Leader::Unknown => batch,
         };
@@ -230,12 +249,24 @@ fn answer_all(batch: Vec<Proposal>, error: Unavailable) {
 }
 
 /// Writes `batch` as one entry. Returns what is certain not to have been proposed.
-async fn write<C: Carrier>(carrier: &C, batch: Vec<Proposal>, deadline: InstantOf<TypeConfig>) -> Vec<Proposal> {
+async fn write<C: Carrier>(
+    carrier: &C,
+    batch: Vec<Proposal>,
+    deadline: InstantOf<TypeConfig>,
+    slow: &SlowLog,
+) -> Vec<Proposal> {
+    let begun = TypeConfig::now();
     let time_ms = carrier.stamp().await;
     let payload = batch::payload(time_ms, batch.iter().map(|proposal| &proposal.group));
     let written = TypeConfig::timeout_at(deadline, carrier.write(payload)).await;
     match written.unwrap_or(Carried::Unknown) {
-        Carried::Answered(applied) => split(batch, applied),
+        Carried::Answered(applied) => {
+            let (index, commands) = (applied.index, applied.outcomes.len());
+            let first = batch.iter().map(|proposal| proposal.at).min().unwrap_or(begun);
+            split(batch, applied);
+            let spent = Spent::new(first, begun, carrier.note(index));
+            slow.answered(index, commands, TypeConfig::now() - first, &spent);
+        }
         Carried::Unknown if at_work(Bug::RetryBlindly) => return batch,
         Carried::Unknown => answer_all(batch, Unavailable::Unknown),
         Carried::NotProposed => return batch,

@@ -27,6 +27,7 @@ use super::{Held, Shared, closed};
 use crate::damage::Fault;
 use crate::runtime::{self, WatchReceiver};
 use crate::snapshot::SnapshotFiles;
+use crate::stages::Stages;
 use crate::types::{Entry, LogId, Payload, Response, SnapshotMeta, StoredMembership, TypeConfig};
 
 type Snapshot = SnapshotOf<TypeConfig, SnapshotFiles>;
@@ -35,12 +36,34 @@ type Snapshot = SnapshotOf<TypeConfig, SnapshotFiles>;
 pub struct StateMachine {
     shared: Arc<Shared>,
     flushes: WatchReceiver<u64>,
+    /// Where it is noted how far entries have come, if somebody reads it.
+    stages: Option<Arc<Stages>>,
 }
 
 impl StateMachine {
     pub(super) fn new(shared: Arc<Shared>) -> StateMachine {
         let flushes = shared.flushes.subscribe();
-        StateMachine { shared, flushes }
+        StateMachine { shared, flushes, stages: None }
+    }
+
+    /// The same, which notes when it applies entries.
+    pub(crate) fn noting(self, stages: Arc<Stages>) -> StateMachine {
+        StateMachine { stages: Some(stages), ..self }
+    }
+
+    /// Applies an entry, notes when, and measures it.
+    fn apply_timed(&self, entry: Entry) -> Result<Option<Applied>, Fault> {
+        let index = entry.log_id.index();
+        let begun = TypeConfig::now();
+        if let Some(stages) = &self.stages {
+            stages.applying(index);
+        }
+        let applied = self.apply_entry(entry)?;
+        if let Some(stages) = &self.stages {
+            stages.applied(index);
+        }
+        metrics::histogram!("holdfast_apply_seconds").record((TypeConfig::now() - begun).as_secs_f64());
+        Ok(applied)
     }
 
     /// Waits while there are more changes in memory than there may be.
@@ -137,7 +160,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     {
         while let Some((entry, responder)) = entries.try_next().await? {
             self.wait_for_room().await?;
-            let applied = self.apply_entry(entry).map_err(|fault| self.shared.fatal.latch(fault))?;
+            let applied = self.apply_timed(entry).map_err(|fault| self.shared.fatal.latch(fault))?;
             if let Some(responder) = responder {
                 responder.send(Response(applied));
             }
