@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use holdfast_events::overview::Overview;
 use holdfast_ledger::State;
 use holdfast_ledger::command::{Actor, Command, IdempotencyKey, Submitted};
 use holdfast_ledger::entities::SignedIn;
@@ -49,6 +50,8 @@ pub struct Settings {
     /// Origins of other sites whose scripts may use the API with the caller's cookie, such as `https://shop.example`.
     pub cors_origins: Vec<String>,
     pub wall_clock: WallClock,
+    /// Where this node's events go, for operators to look at; `None` where nobody follows.
+    pub events: Option<Arc<Overview>>,
 }
 
 impl Default for Settings {
@@ -62,6 +65,7 @@ impl Default for Settings {
             payment_wait: Duration::from_secs(10),
             cors_origins: Vec::new(),
             wall_clock: clock::system(),
+            events: None,
         }
     }
 }

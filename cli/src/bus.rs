@@ -8,6 +8,7 @@ use holdfast_events::broker::SharedBroker;
 use holdfast_events::memory::Memory;
 use holdfast_events::nats::Nats;
 use holdfast_events::outbox::NodeOutbox;
+use holdfast_events::overview::Overview;
 use holdfast_events::relay::{self, Relay, StatusWatch};
 use holdfast_raft::node::Node;
 
@@ -50,18 +51,29 @@ impl Bus {
 pub struct Carrier {
     outbox: NodeOutbox,
     relay: Option<Relay<NodeOutbox>>,
+    overview: Option<Arc<Overview>>,
 }
 
 impl Carrier {
     pub fn new(node: Node, broker: Option<SharedBroker>) -> Carrier {
         let outbox = NodeOutbox::new(node);
-        let relay = broker.map(|broker| Relay::new(outbox.clone(), broker, relay::Settings::default()));
-        Carrier { outbox, relay }
+        let carried = broker.map(|broker| {
+            let relay = Relay::new(outbox.clone(), broker.clone(), relay::Settings::default());
+            let overview = Arc::new(Overview::new(broker, relay.watch()));
+            (relay, overview)
+        });
+        let (relay, overview) = carried.unzip();
+        Carrier { outbox, relay, overview }
     }
 
     /// How far it has come; `None` where nobody follows.
     pub fn watch(&self) -> Option<StatusWatch> {
         self.relay.as_ref().map(Relay::watch)
+    }
+
+    /// What operators see of it and of who follows; `None` where nobody does.
+    pub fn overview(&self) -> Option<Arc<Overview>> {
+        self.overview.clone()
     }
 
     /// Never returns.

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_api::{App, SigningKey, router, server};
+use holdfast_events::overview::Overview;
 use holdfast_ledger::command::{Actor, Submitted};
 use holdfast_ledger::entities::NodeKey;
 use holdfast_ledger::query;
@@ -88,7 +89,7 @@ pub async fn run(settings: Resolved, stop_with_stdin: bool, announce: impl FnOnc
     let operator = tokio::spawn(operator);
     let end = match during(publish(&node, &key), &node, stopped.as_mut()).await {
         Ok(()) => {
-            let app = app(&settings, &addresses, node.clone(), key);
+            let app = app(&settings, &addresses, node.clone(), key, carrier.overview());
             let routes = router(app.clone());
             let payments = sandbox.map(|sandbox| {
                 tokio::spawn(payments::inside::run(app.clone(), routes.clone(), payments_seed, sandbox))
@@ -183,11 +184,12 @@ async fn offer_operator(begins: bool, node: Node, url: String) {
     }
 }
 
-fn app(settings: &Resolved, addresses: &Addresses, node: Node, key: SigningKey) -> App {
+fn app(settings: &Resolved, addresses: &Addresses, node: Node, key: SigningKey, events: Option<Arc<Overview>>) -> App {
     let settings = holdfast_api::Settings {
         public_url: addresses.url.clone(),
         password_cost: settings.password_cost,
         cors_origins: settings.cors_origins.clone(),
+        events,
         ..holdfast_api::Settings::default()
     };
     App::new(node, key, settings)

@@ -8,6 +8,7 @@
 //! [`Connection::publish`]: a message is appended only if the stream's last number is the expected one.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -158,6 +159,20 @@ pub struct PullSettings {
     pub ack_pending_max: usize,
 }
 
+/// A durable consumer at a moment, as the broker counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConsumerState {
+    pub name: String,
+    /// Messages that it wants and has not been sent yet.
+    pub pending: u64,
+    /// Sent, and not acknowledged.
+    pub ack_pending: u64,
+    /// Of those, sent more than once.
+    pub redelivered: u64,
+    /// The last message that was sent; below the stream's first where none was.
+    pub delivered: u64,
+}
+
 /// A message that came.
 pub struct Delivery {
     pub seq: u64,
@@ -244,6 +259,16 @@ pub trait Connection: Send + Sync + 'static {
 
     /// Forgets a durable consumer. Whether it was there.
     fn forget<'a>(&'a self, stream: &'a str, durable: &'a str) -> BoxFuture<'a, Result<bool, BrokerError>>;
+
+    /// The durable consumers of a stream, by name; none where there is no such stream.
+    fn consumers<'a>(&'a self, stream: &'a str) -> BoxFuture<'a, Result<Vec<ConsumerState>, BrokerError>>;
+
+    /// How many messages a stream holds under each subject that `filter` means; none where there is no such stream.
+    fn held<'a>(
+        &'a self,
+        stream: &'a str,
+        filter: &'a str,
+    ) -> BoxFuture<'a, Result<BTreeMap<String, u64>, BrokerError>>;
 }
 
 /// One reader of a consumer.

@@ -4,6 +4,7 @@
 //! `redo.v1.<consumer>` in the same stream, since the ledger's stream takes nothing but the ledger's next event; the letter is then
 //! taken away. If it fails again, it is laid down again.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::broker::{
@@ -106,6 +107,14 @@ pub async fn list(connection: &dyn Connection, after: u64, limit: usize) -> Resu
         }
     }
     Ok(letters)
+}
+
+/// How many letters there are, by consumer.
+pub async fn counts(connection: &dyn Connection) -> Result<BTreeMap<String, u64>, BrokerError> {
+    let held = connection.held(DEAD_STREAM, &dead_subject("*")).await?;
+    let prefix = dead_subject("");
+    let consumer = |subject: String| subject.strip_prefix(&prefix).unwrap_or(&subject).to_string();
+    Ok(held.into_iter().map(|(subject, count)| (consumer(subject), count)).collect())
 }
 
 /// One letter.

@@ -9,5 +9,6 @@ pub mod memory;
 #[cfg(not(madsim))]
 pub mod nats;
 pub mod outbox;
+pub mod overview;
 pub mod relay;
 pub mod wire;

@@ -6,6 +6,7 @@
 
 mod audit;
 mod cluster;
+mod events;
 mod invariants;
 mod keys;
 mod orders;
@@ -43,6 +44,7 @@ pub fn routes() -> OpenApiRouter<App> {
         .routes(routes!(users::set_roles))
         .routes(routes!(payments::stuck))
         .routes(routes!(outbox::show))
+        .routes(routes!(events::show))
         .routes(routes!(audit::list))
         .routes(routes!(invariants::show, invariants::start))
         .routes(routes!(webhooks::list, webhooks::create))

@@ -1,14 +1,26 @@
 //! What operators see and do, and that nobody else does.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use holdfast_api::Settings;
+use holdfast_events::broker::{Message, PullSettings, SharedBroker, StartAt, StreamSettings, ledger_stream};
+use holdfast_events::memory::Memory;
+use holdfast_events::outbox::NodeOutbox;
+use holdfast_events::overview::Overview;
+use holdfast_events::relay::{self, Relay};
 use holdfast_ledger::entities::Roles;
 use serde_json::{Value, json};
 
 use crate::client::{Client, NO_SUCH_ID, a_ticket_and_a_buyer};
-use crate::server::World;
+use crate::pages::Browser;
+use crate::server::{World, settings};
 
-const ROUTES: [(&str, &str); 8] = [
+const ROUTES: [(&str, &str); 9] = [
     ("GET", "/api/operator/cluster"),
     ("GET", "/api/operator/outbox"),
+    ("GET", "/api/operator/events"),
     ("GET", "/api/operator/invariants"),
     ("GET", "/api/operator/webhooks"),
     ("GET", "/api/operator/service-keys"),
@@ -152,6 +164,62 @@ async fn the_outbox_is_shown() {
     let outbox = operator.get("/api/operator/outbox").await.is(200).body;
     let number = |name: &str| outbox[name].as_u64().unwrap();
     assert_eq!(number("waiting"), number("lastEvent") - number("acknowledged"));
+}
+
+/// A message under this subject, of which nothing else matters.
+fn letter(subject: &str) -> Message {
+    Message { subject: subject.into(), headers: vec![(Cow::Borrowed("ce-id"), "1".into())], body: "{}".into() }
+}
+
+#[tokio::test]
+async fn who_follows_the_events_is_shown_and_so_is_a_broker_that_is_away() {
+    const EVENTS: &str = "/api/operator/events";
+    const PAGE: &str = "/operator/outbox";
+    let mut operator = Client::operator().await;
+    let none = operator.get(EVENTS).await.is(200).body;
+    assert_eq!((&none["broker"], &none["relay"], &none["consumers"]), (&json!("none"), &Value::Null, &json!([])));
+    let browser = Browser::operator().await;
+    browser.get(PAGE).await.is(200).has("No broker");
+
+    let memory = Memory::new(1, 1_000_000);
+    let broker: SharedBroker = Arc::new(memory.clone());
+    let relay = Relay::new(NodeOutbox::new(World::shared().node.clone()), broker.clone(), relay::Settings::default());
+    let events = Some(Arc::new(Overview::new(broker.clone(), relay.watch())));
+    let _relaying = tokio::spawn(async move { relay.run().await });
+    let url = World::shared().with(Settings { events, ..settings() });
+    let (mut operator, browser) = (operator.at(&url), browser.at_another(&url));
+    let relays = |answer: &Value| answer["relay"]["phase"] == "relaying" && answer["stream"]["last"].as_u64() > Some(0);
+    let seen = operator.until(EVENTS, |answer| relays(&answer.body)).await.body;
+    assert_eq!((&seen["broker"], &seen["consumers"], &seen["deadLetters"]), (&json!("here"), &json!([]), &json!(0)));
+    assert_eq!(seen["stream"]["name"], json!(ledger_stream(0)));
+    browser.get(PAGE).await.is(200).has("It relays.").has("Nobody follows");
+
+    let connection = broker.connect().await.unwrap();
+    let pull = PullSettings {
+        durable: Some("mailer".into()),
+        filter: None,
+        start: StartAt::First,
+        ack_wait: Duration::from_secs(600),
+        ack_pending_max: 10,
+    };
+    let pull = connection.pull(&ledger_stream(0), pull).await.unwrap();
+    assert_eq!(pull.fetch(2, Duration::ZERO).await.unwrap().len(), 2);
+    connection.ensure(&StreamSettings::dead()).await.unwrap();
+    for subject in ["dead.v1.mailer", "redo.v1.mailer"] {
+        let _ = connection.publish("LEDGER_DEAD", letter(subject), None).await.unwrap().await.unwrap();
+    }
+    let mailer = |answer: &Value| answer["consumers"][0]["deadLetters"] == 1;
+    let seen = operator.until(EVENTS, |answer| mailer(&answer.body)).await.body;
+    let consumer = &seen["consumers"][0];
+    assert_eq!((&consumer["name"], &consumer["ackPending"]), (&json!("mailer"), &json!(2)), "{seen}");
+    assert_eq!((&consumer["lastDelivered"], &consumer["redelivered"]), (&json!(2), &json!(0)), "{seen}");
+    assert_eq!(seen["deadLetters"], 1, "a replay on its way is no letter: {seen}");
+    browser.get(PAGE).await.is(200).has("<code>mailer</code>").has("1 event could not be handled");
+
+    memory.stop();
+    let seen = operator.until(EVENTS, |answer| answer.body["broker"] == "away").await.body;
+    assert!(seen["trouble"].is_string() && seen["relay"].is_object(), "{seen}");
+    browser.get(PAGE).await.is(200).has("The broker does not answer");
 }
 
 #[tokio::test]

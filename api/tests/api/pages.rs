@@ -14,7 +14,7 @@ use crate::server::{World, limited};
 const FIRST_PAGE_BYTES_MAX: usize = 50_000;
 
 /// A page, read whole.
-struct Page {
+pub struct Page {
     status: u16,
     location: String,
     headers: reqwest::header::HeaderMap,
@@ -23,13 +23,13 @@ struct Page {
 
 impl Page {
     #[track_caller]
-    fn is(self, status: u16) -> Page {
+    pub fn is(self, status: u16) -> Page {
         assert_eq!(self.status, status, "{}\n{}", self.location, self.html);
         self
     }
 
     #[track_caller]
-    fn has(self, text: &str) -> Page {
+    pub fn has(self, text: &str) -> Page {
         assert!(self.html.contains(text), "no {text:?} in\n{}", self.html);
         self
     }
@@ -57,7 +57,7 @@ impl Page {
 }
 
 /// A browser without JavaScript: keeps cookies, follows nothing by itself.
-struct Browser {
+pub struct Browser {
     url: String,
     http: reqwest::Client,
 }
@@ -66,6 +66,11 @@ impl Browser {
     fn at(url: &str) -> Browser {
         let http = reqwest::Client::builder().cookie_store(true).redirect(Policy::none()).build().unwrap();
         Browser { url: url.into(), http }
+    }
+
+    /// The same person at another server.
+    pub fn at_another(&self, url: &str) -> Browser {
+        Browser { url: url.into(), http: self.http.clone() }
     }
 
     fn new() -> Browser {
@@ -88,7 +93,7 @@ impl Browser {
         Page { status, location, headers, html: response.text().await.expect("the answer is whole") }
     }
 
-    async fn get(&self, path: &str) -> Page {
+    pub async fn get(&self, path: &str) -> Page {
         self.send(self.http.get(format!("{}{path}", self.url))).await
     }
 
@@ -97,7 +102,7 @@ impl Browser {
     }
 
     /// Somebody who operates.
-    async fn operator() -> Browser {
+    pub async fn operator() -> Browser {
         let (browser, email) = Browser::signed_up().await;
         let found = Client::operator().await.get(&format!("/api/operator/users?q={email}")).await.is(200);
         let user = found.body[0]["id"].as_str().unwrap().parse().unwrap();

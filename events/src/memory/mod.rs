@@ -22,7 +22,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::broker::{
-    Acker, Acknowledged, Broker, BrokerError, Connection, Delivery, Message, Pull, PullSettings, Stored,
+    Acker, Acknowledged, Broker, BrokerError, Connection, ConsumerState, Delivery, Message, Pull, PullSettings, Stored,
     StreamSettings, StreamState, Verdict,
 };
 use faults::Draw;
@@ -275,6 +275,18 @@ impl Connection for MemoryConnection {
 
     fn forget<'a>(&'a self, stream: &'a str, durable: &'a str) -> BoxFuture<'a, Result<bool, BrokerError>> {
         self.now(|inner| Ok(inner.stream(stream)?.forget(durable)))
+    }
+
+    fn consumers<'a>(&'a self, stream: &'a str) -> BoxFuture<'a, Result<Vec<ConsumerState>, BrokerError>> {
+        self.now(|inner| Ok(inner.streams.get(stream).map(Stream::consumers).unwrap_or_default()))
+    }
+
+    fn held<'a>(
+        &'a self,
+        stream: &'a str,
+        filter: &'a str,
+    ) -> BoxFuture<'a, Result<BTreeMap<String, u64>, BrokerError>> {
+        self.now(|inner| Ok(inner.streams.get(stream).map(|stream| stream.held(filter)).unwrap_or_default()))
     }
 }
 

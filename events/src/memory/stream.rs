@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use tokio::time::Instant;
 
 use crate::broker::{
-    BrokerError, Message, PullSettings, StartAt, Stored, StreamSettings, StreamState, Verdict, matches,
+    BrokerError, ConsumerState, Message, PullSettings, StartAt, Stored, StreamSettings, StreamState, Verdict, matches,
 };
 
 /// The header by which a repeated publish is known.
@@ -41,6 +41,12 @@ struct Consumer {
     /// The number from which on nothing has been delivered yet.
     next: u64,
     pending: BTreeMap<u64, Pending>,
+}
+
+impl Consumer {
+    fn wants(&self, subject: &str) -> bool {
+        self.settings.filter.as_deref().is_none_or(|filter| matches(filter, subject))
+    }
 }
 
 /// Delivered, and not acknowledged.
@@ -158,6 +164,33 @@ impl Stream {
         name
     }
 
+    /// The durable consumers, by name.
+    pub fn consumers(&self) -> Vec<ConsumerState> {
+        let durable = self.consumers.iter().filter(|(_, consumer)| consumer.settings.durable.is_some());
+        durable.map(|(name, consumer)| self.figures(name, consumer)).collect()
+    }
+
+    fn figures(&self, name: &str, consumer: &Consumer) -> ConsumerState {
+        let start = self.place(consumer.next).unwrap_or_else(|at| at);
+        let pending = self.kept.range(start..).filter(|kept| consumer.wants(&kept.stored.message.subject));
+        ConsumerState {
+            name: name.to_string(),
+            pending: pending.count() as u64,
+            ack_pending: consumer.pending.len() as u64,
+            redelivered: consumer.pending.values().filter(|pending| pending.deliveries > 1).count() as u64,
+            delivered: consumer.next.saturating_sub(1).min(self.last),
+        }
+    }
+
+    /// How many messages there are under each subject that `filter` means.
+    pub fn held(&self, filter: &str) -> BTreeMap<String, u64> {
+        let mut held = BTreeMap::new();
+        for kept in self.kept.iter().filter(|kept| matches(filter, &kept.stored.message.subject)) {
+            *held.entry(kept.stored.message.subject.clone()).or_default() += 1;
+        }
+        held
+    }
+
     pub fn forget(&mut self, consumer: &str) -> bool {
         self.consumers.remove(consumer).is_some()
     }
@@ -191,8 +224,7 @@ impl Stream {
             }
             let stored = &kept.stored;
             consumer.next = stored.seq + 1;
-            let wanted = consumer.settings.filter.as_deref();
-            if wanted.is_none_or(|filter| matches(filter, &stored.message.subject)) {
+            if consumer.wants(&stored.message.subject) {
                 consumer.pending.insert(stored.seq, Pending { again, deliveries: 1 });
                 taken.push((stored.clone(), 1));
             }

@@ -7,9 +7,11 @@
 //! A connection that breaks is over: what was in flight is not carried on silently, the caller connects anew and looks at the
 //! stream again. JetStream acknowledges before it has synced, so what it acknowledged may be gone then.
 
+mod figures;
 mod pull;
 mod stream;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -29,7 +31,8 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::broker::{
-    Acknowledged, Broker, BrokerError, Connection, Message, Pull, PullSettings, Stored, StreamSettings, StreamState,
+    Acknowledged, Broker, BrokerError, Connection, ConsumerState, Message, Pull, PullSettings, Stored, StreamSettings,
+    StreamState,
 };
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -283,5 +286,17 @@ impl Connection for NatsConnection {
 
     fn forget<'a>(&'a self, stream: &'a str, durable: &'a str) -> BoxFuture<'a, Result<bool, BrokerError>> {
         self.delete_consumer(stream, durable).boxed()
+    }
+
+    fn consumers<'a>(&'a self, stream: &'a str) -> BoxFuture<'a, Result<Vec<ConsumerState>, BrokerError>> {
+        self.durable_consumers(stream).boxed()
+    }
+
+    fn held<'a>(
+        &'a self,
+        stream: &'a str,
+        filter: &'a str,
+    ) -> BoxFuture<'a, Result<BTreeMap<String, u64>, BrokerError>> {
+        self.held_by_subject(stream, filter).boxed()
     }
 }

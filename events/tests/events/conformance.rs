@@ -1,11 +1,12 @@
 //! What every broker must do, in memory and for real.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
 use holdfast_events::broker::{
-    BrokerError, Connection, Message, Pull, PullSettings, SharedBroker, StartAt, StreamSettings, StreamState,
-    ledger_stream, newest_lineage,
+    BrokerError, Connection, ConsumerState, Message, Pull, PullSettings, SharedBroker, StartAt, StreamSettings,
+    StreamState, ledger_stream, newest_lineage,
 };
 
 use super::servers::{Server, VERSIONS};
@@ -166,6 +167,40 @@ async fn dead_letters_can_be_taken_away(broker: &SharedBroker, first: u64) {
     assert_eq!(connection.forget(&ledger_stream(1), "short-lived").await, Ok(false));
 }
 
+async fn what_consumers_have_left_to_do_is_counted(broker: &SharedBroker, first: u64) {
+    let connection = broker.connect().await.expect("a broker");
+    let (connection, stream) = (&*connection, ledger_stream(2));
+    assert_eq!(connection.consumers(&stream).await.unwrap(), [], "no stream, no consumers");
+    assert_eq!(connection.held(&stream, ">").await.unwrap(), BTreeMap::new());
+    connection.ensure(&StreamSettings::ledger(2, first)).await.expect("made");
+    for n in 0..3 {
+        publish(connection, &stream, ticket(&format!("counted {n}")), Some(first - 1 + n)).await.expect("stored");
+    }
+    let order = message("ledger.v1.order.07.created", "a counted order");
+    publish(connection, &stream, order, Some(first + 2)).await.expect("stored");
+    let held = connection.held(&stream, "ledger.v1.ticket.>").await.unwrap();
+    assert_eq!(held, BTreeMap::from([("ledger.v1.ticket.07.created".to_string(), 3)]));
+    let consumer = pull(connection, &stream, Some("counted"), StartAt::First).await;
+    let state = |pending, ack_pending, redelivered, delivered| ConsumerState {
+        name: "counted".into(),
+        pending,
+        ack_pending,
+        redelivered,
+        delivered,
+    };
+    let _reader = pull(connection, &stream, None, StartAt::First).await;
+    let mut waiting = connection.consumers(&stream).await.unwrap();
+    assert!(waiting[0].delivered < first, "nothing was sent");
+    waiting[0].delivered = 0;
+    assert_eq!(waiting, [state(3, 0, 0, 0)], "durable ones alone");
+    let delivery = consumer.fetch(1, SOON).await.expect("a fetch").pop().expect("a message");
+    assert_eq!(connection.consumers(&stream).await.unwrap(), [state(2, 1, 0, first)]);
+    delivery.nak(Duration::ZERO).await.expect("sent");
+    let again = consumer.fetch(1, SOON).await.expect("a fetch").pop().expect("it again");
+    assert_eq!(again.seq, first);
+    assert_eq!(connection.consumers(&stream).await.unwrap(), [state(2, 1, 1, first)]);
+}
+
 async fn conforms(broker: SharedBroker, first: u64) {
     a_stream_begins_at_its_number_and_takes_only_what_follows(&broker, first).await;
     publishes_in_flight_keep_their_order(&broker).await;
@@ -173,6 +208,7 @@ async fn conforms(broker: SharedBroker, first: u64) {
     readers_begin_where_they_ask(&broker, first).await;
     a_newer_lineage_takes_the_subjects_over(&broker, first).await;
     dead_letters_can_be_taken_away(&broker, first).await;
+    what_consumers_have_left_to_do_is_counted(&broker, first).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

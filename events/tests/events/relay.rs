@@ -1,13 +1,14 @@
 //! The relay against a broker that does everything that brokers do.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use holdfast_events::broker::{
-    Acknowledged, Broker, BrokerError, Connection, DEAD_STREAM, Message, Pull, PullSettings, SharedBroker, Stored,
-    StreamSettings, StreamState, ledger_stream,
+    Acknowledged, Broker, BrokerError, Connection, ConsumerState, DEAD_STREAM, Message, Pull, PullSettings,
+    SharedBroker, Stored, StreamSettings, StreamState, ledger_stream,
 };
 use holdfast_events::memory::Faults;
 use holdfast_events::relay::Phase;
@@ -238,6 +239,18 @@ impl Connection for UnfencedConnection {
 
     fn forget<'a>(&'a self, stream: &'a str, durable: &'a str) -> BoxFuture<'a, Result<bool, BrokerError>> {
         self.0.forget(stream, durable)
+    }
+
+    fn consumers<'a>(&'a self, stream: &'a str) -> BoxFuture<'a, Result<Vec<ConsumerState>, BrokerError>> {
+        self.0.consumers(stream)
+    }
+
+    fn held<'a>(
+        &'a self,
+        stream: &'a str,
+        filter: &'a str,
+    ) -> BoxFuture<'a, Result<BTreeMap<String, u64>, BrokerError>> {
+        self.0.held(stream, filter)
     }
 }
 

@@ -77,7 +77,7 @@ impl Outbox {
             waiting if waiting >= self.soft_max => {
                 "The broker has been away for long. New locks stop at the hard limit."
             }
-            _ => "Consumers follow.",
+            _ => "As many as usual.",
         }
     }
 
@@ -90,19 +90,71 @@ impl Outbox {
     }
 }
 
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Events {
+    broker: String,
+    trouble: Option<String>,
+    relay: Option<Relay>,
+    stream: Option<Stream>,
+    consumers: Vec<Consumer>,
+    dead_letters: u64,
+}
+
+#[derive(Deserialize)]
+struct Relay {
+    phase: String,
+    published: u64,
+    trouble: Option<String>,
+    errors: u64,
+}
+
+impl Relay {
+    /// What it is at, in words, and how that is coloured.
+    fn words(&self) -> (&'static str, &'static str) {
+        match self.phase.as_str() {
+            "following" => ("Another node leads and relays.", "off"),
+            "opening" => ("It looks where the stream ends.", "wait"),
+            "relaying" => ("It relays.", "good"),
+            "retrying" => ("It tries again by itself.", "wait"),
+            _ => ("It has stopped until an operator has looked.", "bad"),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Stream {
+    name: String,
+    first: u64,
+    last: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Consumer {
+    name: String,
+    pending: u64,
+    ack_pending: u64,
+    redelivered: u64,
+    last_delivered: u64,
+    dead_letters: u64,
+}
+
 #[derive(Template)]
 #[template(path = "operator_outbox.html")]
 struct OutboxPage {
     chrome: Chrome,
     desk: Desk,
     outbox: Outbox,
+    events: Events,
 }
 
-/// `GET /operator/outbox`
+/// `GET /operator/outbox`: how far the events have come, and who follows them.
 pub async fn outbox(visit: Visit, uri: Uri) -> Result<Response, Problem> {
     let (chrome, desk) = Desk::new(&visit, "outbox", &uri)?;
     let outbox = visit.api.get("/api/operator/outbox").json().await?;
-    ok(&OutboxPage { chrome, desk, outbox })
+    let events = visit.api.get("/api/operator/events").json().await?;
+    ok(&OutboxPage { chrome, desk, outbox, events })
 }
 
 #[derive(Deserialize)]
