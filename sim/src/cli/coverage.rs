@@ -1,33 +1,24 @@
 //! What the seeds reach: which fault met which node in which state of the cluster, and how fast that stops being new.
 
-use std::collections::BTreeMap;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_sim::expand::{Size, from_seed};
 use holdfast_sim::run::{Class, run};
 use holdfast_sim::world::Reached;
 
+use super::pool;
+
 /// Runs `seeds` seeds, and prints what they reached and the curve. Answers with the worst class.
 pub fn coverage(seeds: u64, jobs: u32, size: Size) -> Class {
-    let next = AtomicU64::new(0);
-    let found: Mutex<BTreeMap<u64, (Class, Vec<Reached>)>> = Mutex::default();
-    std::thread::scope(|scope| {
-        for _ in 0..jobs {
-            scope.spawn(|| {
-                loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= seeds {
-                        return;
-                    }
-                    let report = run(&from_seed(seed, size), false);
-                    let reached = report.reached.into_iter().collect();
-                    found.lock().expect("nobody panics while counting").insert(seed, (report.class, reached));
-                }
-            });
-        }
-    });
-    let found = found.into_inner().expect("nobody panics while counting");
+    let mut found: BTreeMap<u64, (Class, BTreeSet<Reached>)> = BTreeMap::new();
+    pool::each(
+        jobs,
+        &(0..seeds).collect::<Vec<_>>(),
+        |seed| run(&from_seed(*seed, size), false),
+        |seed, report| {
+            found.insert(*seed, (report.class, report.reached));
+        },
+    );
     let mut times: BTreeMap<Reached, u64> = BTreeMap::new();
     println!("| seeds | different (fault, role, phase) reached |");
     println!("|---|---|");

@@ -5,6 +5,7 @@
 
 mod coverage;
 mod mutants;
+mod pool;
 mod sensitivity;
 mod shrink;
 mod swarm;
@@ -185,7 +186,11 @@ pub fn main() -> ExitCode {
     quiet::panics();
     let done = match cli.command {
         Command::Run { seed, size, output } => once(&from_seed(seed, size.size()), &output),
-        Command::Replay { file, output } => read(&file).and_then(|schedule| once(&schedule, &output)),
+        Command::Replay { file, output } => read(&file).and_then(|schedule| {
+            let class = once(&schedule, &output)?;
+            compare_transcript(&schedule, &transcript_of(&file))?;
+            Ok(class)
+        }),
         Command::Swarm { seeds, from, jobs, again_every, size } => Ok(swarm::swarm(&swarm::Plan {
             seeds: from..from.saturating_add(seeds),
             jobs,
@@ -279,6 +284,30 @@ fn once(schedule: &Schedule, output: &Output) -> Result<Class, String> {
         return Ok(Class::Divergence);
     }
     Ok(report.class)
+}
+
+/// Where the transcript of a schedule's run stands: beside it.
+fn transcript_of(schedule: &Path) -> PathBuf {
+    schedule.with_extension("transcript.txt")
+}
+
+/// Says whether a run still goes as the transcript beside its schedule tells, where there is one.
+fn compare_transcript(schedule: &Schedule, file: &Path) -> Result<(), String> {
+    let Ok(known) = fs::read_to_string(file) else { return Ok(()) };
+    let now = view::transcript(&view::scene(schedule, &run(schedule, true)));
+    let differs = known.lines().zip(now.lines()).position(|(known, now)| known != now);
+    let (lines, lines_now) = (known.lines().count(), now.lines().count());
+    match differs.or((lines != lines_now).then_some(lines.min(lines_now))) {
+        None => println!("transcript: as in {}", file.display()),
+        Some(at) => println!(
+            "transcript: line {} of {} was\n  {}\n  {}",
+            at + 1,
+            file.display(),
+            known.lines().nth(at).unwrap_or("(the end)"),
+            now.lines().nth(at).unwrap_or("(the end)")
+        ),
+    }
+    Ok(())
 }
 
 /// What identifies a run, and what came of it.

@@ -4,13 +4,13 @@
 //! the first run that fails: the median over the series, the least and the most of them, and who noticed.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use holdfast_ledger::planted::Bug;
 use holdfast_sim::expand::{Size, from_seed};
 use holdfast_sim::run::{Class, run};
 use holdfast_sim::schedule::{Planted, Schedule};
+
+use super::pool;
 
 /// Between the first seeds of two series.
 const SERIES_APART: u64 = 1_000_000;
@@ -32,22 +32,13 @@ type Found = Option<(u64, String)>;
 pub fn hunt(hunt: &Hunt) -> Vec<Bug> {
     let work: Vec<(Bug, u32)> =
         hunt.bugs.iter().flat_map(|bug| (0..hunt.series).map(move |series| (*bug, series))).collect();
-    let next = AtomicUsize::new(0);
-    let found: Mutex<BTreeMap<Bug, Vec<Found>>> = Mutex::default();
-    std::thread::scope(|scope| {
-        for _ in 0..hunt.jobs {
-            scope.spawn(|| {
-                while let Some((bug, series)) = work.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let caught = one_series(hunt, *bug, *series);
-                    let said =
-                        caught.as_ref().map_or("missed".to_string(), |(seeds, by)| format!("{by}, seed {seeds}"));
-                    eprintln!("{bug}, series {series}: {said}");
-                    found.lock().expect("nobody panics while counting").entry(*bug).or_default().push(caught);
-                }
-            });
-        }
+    let mut found: BTreeMap<Bug, Vec<Found>> = BTreeMap::new();
+    let look = |(bug, series): &(Bug, u32)| one_series(hunt, *bug, *series);
+    pool::each(hunt.jobs, &work, look, |(bug, series), caught| {
+        let said = caught.as_ref().map_or("missed".to_string(), |(seeds, by)| format!("{by}, seed {seeds}"));
+        eprintln!("{bug}, series {series}: {said}");
+        found.entry(*bug).or_default().push(caught);
     });
-    let found = found.into_inner().expect("nobody panics while counting");
     print_table(hunt, &found);
     let missed = |(bug, found): (&Bug, &Vec<Found>)| found.iter().all(Option::is_none).then_some(*bug);
     found.iter().filter_map(missed).collect()

@@ -1,13 +1,13 @@
 //! Which faults the checks need: every planted bug is looked for again with one family of faults left out.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use holdfast_ledger::planted::Bug;
 use holdfast_sim::expand::{FAMILIES, Size, from_seed};
 use holdfast_sim::run::{Class, run};
 use holdfast_sim::schedule::{Planted, Schedule};
+
+use super::pool;
 
 /// What to compare.
 pub struct Comparison {
@@ -23,20 +23,13 @@ pub fn compare(comparison: &Comparison) {
     let without: Vec<Option<usize>> = std::iter::once(None).chain((0..FAMILIES.len()).map(Some)).collect();
     let work: Vec<(Bug, Option<usize>)> =
         comparison.bugs.iter().flat_map(|bug| without.iter().map(move |family| (*bug, *family))).collect();
-    let next = AtomicUsize::new(0);
-    let caught: Mutex<BTreeMap<(Bug, Option<usize>), u64>> = Mutex::default();
-    std::thread::scope(|scope| {
-        for _ in 0..comparison.jobs {
-            scope.spawn(|| {
-                while let Some((bug, family)) = work.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let count =
-                        (0..comparison.seeds).filter(|seed| is_caught(comparison, *bug, *family, *seed)).count();
-                    caught.lock().expect("nobody panics while counting").insert((*bug, *family), count as u64);
-                }
-            });
-        }
+    let mut caught: BTreeMap<(Bug, Option<usize>), usize> = BTreeMap::new();
+    let count = |(bug, family): &(Bug, Option<usize>)| {
+        (0..comparison.seeds).filter(|seed| is_caught(comparison, *bug, *family, *seed)).count()
+    };
+    pool::each(comparison.jobs, &work, count, |which, count| {
+        caught.insert(*which, count);
     });
-    let caught = caught.into_inner().expect("nobody panics while counting");
     println!("| planted bug | caught, of {} seeds | fewer without |", comparison.seeds);
     println!("|---|---|---|");
     for bug in &comparison.bugs {

@@ -7,8 +7,9 @@ use std::path::Path;
 
 use holdfast_sim::run::{Class, run};
 use holdfast_sim::schedule::Schedule;
+use holdfast_sim::view;
 
-use super::{describe, write};
+use super::{describe, transcript_of, write};
 
 /// Candidates that are run at most.
 const CANDIDATES_MAX: u32 = 400;
@@ -81,7 +82,7 @@ impl Shrinker {
     }
 }
 
-/// Shrinks a schedule that fails, and writes the smaller one to `out`.
+/// Shrinks a schedule that fails, and writes the smaller one to `out`, with the transcript of its run beside it.
 pub fn shrink(schedule: &Schedule, out: &Path) -> Result<Class, String> {
     let class = run(schedule, false).class;
     if class == Class::Passed {
@@ -98,7 +99,11 @@ pub fn shrink(schedule: &Schedule, out: &Path) -> Result<Class, String> {
     shrinker.shorter_faults();
     shrinker.leave_out(1);
     write(out, &shrinker.best.to_text())?;
-    describe(&shrinker.best, &run(&shrinker.best, false));
+    let report = run(&shrinker.best, true);
+    let story = transcript_of(out);
+    write(&story, &view::transcript(&view::scene(&shrinker.best, &report)))?;
+    describe(&shrinker.best, &report);
     println!("written: {} ({} faults of {})", out.display(), shrinker.best.faults.len(), schedule.faults.len());
+    println!("written: {}", story.display());
     Ok(class)
 }

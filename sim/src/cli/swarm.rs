@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
 use std::ops::Range;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use holdfast_sim::expand::{Size, from_seed};
-use holdfast_sim::run::{Class, run};
+use holdfast_sim::run::{Class, Report, run};
+
+use super::pool;
 
 /// Seeds named for each kind of finding.
 const EXAMPLES_MAX: usize = 5;
@@ -37,45 +37,45 @@ struct Tally {
 /// Runs all seeds, and says what failed. Answers with the worst class.
 pub fn swarm(plan: &Plan) -> Class {
     let began = Instant::now();
-    let next = AtomicU64::new(plan.seeds.start);
-    let tally = Mutex::new(Tally::default());
-    std::thread::scope(|scope| {
-        for _ in 0..plan.jobs {
-            scope.spawn(|| {
-                loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= plan.seeds.end {
-                        return;
-                    }
-                    one(plan, seed, &tally);
-                    progress(plan, &tally.lock().expect("nobody panics while counting"), began);
-                }
-            });
-        }
-    });
-    let tally = tally.into_inner().expect("nobody panics while counting");
+    let mut tally = Tally::default();
+    pool::each(
+        plan.jobs,
+        &plan.seeds.clone().collect::<Vec<_>>(),
+        |seed| one(plan, *seed),
+        |seed, ran| {
+            tally.count(*seed, ran);
+            progress(plan, &tally, began);
+        },
+    );
     summary(&tally, began);
     tally.failures.keys().map(|(class, _)| *class).max().unwrap_or(Class::Passed)
 }
 
-fn one(plan: &Plan, seed: u64, tally: &Mutex<Tally>) {
+/// A run, and whether a second one of the same schedule went as it did; `None` where there was no second one.
+type Ran = (Report, Option<bool>);
+
+fn one(plan: &Plan, seed: u64) -> Ran {
     let schedule = from_seed(seed, plan.size);
     let report = run(&schedule, false);
-    let again = seed.is_multiple_of(plan.again_every);
-    let diverged = again && run(&schedule, false).trace.hash != report.trace.hash;
-    let mut tally = tally.lock().expect("nobody panics while counting");
-    tally.runs += 1;
-    tally.again += u64::from(again);
-    tally.virtual_time += report.virtual_time;
-    tally.purchases += report.purchases as u64;
-    tally.recoveries.extend(report.recovery);
-    if diverged {
-        eprintln!("\nseed {seed}: two runs differ");
-        tally.failures.entry((Class::Divergence, "two runs differ".into())).or_default().push(seed);
-    }
-    if let Some(finding) = report.findings.first() {
-        eprintln!("\nseed {seed}: {finding}");
-        tally.failures.entry((report.class, kind(finding))).or_default().push(seed);
+    let repeats = seed.is_multiple_of(plan.again_every).then(|| run(&schedule, false).trace.hash == report.trace.hash);
+    (report, repeats)
+}
+
+impl Tally {
+    fn count(&mut self, seed: u64, (report, repeats): Ran) {
+        self.runs += 1;
+        self.again += u64::from(repeats.is_some());
+        self.virtual_time += report.virtual_time;
+        self.purchases += report.purchases as u64;
+        self.recoveries.extend(report.recovery);
+        if repeats == Some(false) {
+            eprintln!("\nseed {seed}: two runs differ");
+            self.failures.entry((Class::Divergence, "two runs differ".into())).or_default().push(seed);
+        }
+        if let Some(finding) = report.findings.first() {
+            eprintln!("\nseed {seed}: {finding}");
+            self.failures.entry((report.class, kind(finding))).or_default().push(seed);
+        }
     }
 }
 

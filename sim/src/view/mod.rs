@@ -7,8 +7,10 @@
 //! What this deliberately does not do: keep everything. Of very many messages the page holds a part and says so.
 
 mod scene;
+mod transcript;
 
 pub use scene::{Scene, scene};
+pub use transcript::transcript;
 
 use crate::run::Report;
 use crate::schedule::Schedule;
