@@ -8,6 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::check_events;
 use crate::history::{Asked, Call, Told};
 use crate::provider::{Line, Standing};
 
@@ -50,6 +51,8 @@ pub struct Evidence {
     pub orders: BTreeMap<String, OrderEnd>,
     /// By intent.
     pub charges: BTreeMap<String, Line>,
+    /// What was told of all this.
+    pub told: check_events::Told,
 }
 
 /// One promise, and who judges it. A judge says what is wrong, in sentences.
@@ -71,6 +74,11 @@ pub const CHECKS: &[Check] = &[
     Check { name: "answers", judge: answers },
     Check { name: "refusals", judge: refusals },
     Check { name: "nothing left open", judge: nothing_left_open },
+    Check { name: "events", judge: check_events::events },
+    Check { name: "stream", judge: check_events::stream },
+    Check { name: "listeners", judge: check_events::listeners },
+    Check { name: "mails", judge: check_events::mails },
+    Check { name: "mirror", judge: check_events::mirror },
 ];
 
 /// Every judgement, each with the name of its check before it.
@@ -443,6 +451,7 @@ mod tests {
             ]),
             orders: BTreeMap::from([("o1".into(), order("ua", true, "t1")), ("o2".into(), order("ub", false, "t2"))]),
             charges: BTreeMap::from([("pi_1".into(), line("o1", Standing::Captured))]),
+            ..Evidence::default()
         }
     }
 

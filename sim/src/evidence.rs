@@ -2,9 +2,12 @@
 //!
 //! States are read as they lie in each machine, without asking the cluster: a machine that is wrong is to show it.
 
+use std::collections::BTreeMap;
+
 use futures_util::FutureExt;
 use holdfast_ledger::State;
-use holdfast_ledger::entities::{Holding, OrderStatus};
+use holdfast_ledger::entities::{CancelReason, Holding, OrderStatus, PaymentStatus, Ticket};
+use holdfast_ledger::event::{Event, EventBody};
 use holdfast_ledger::id::{OrderId, UserId};
 use holdfast_ledger::invariants::check_invariants;
 use holdfast_ledger::limits::PAGE_ROWS_MAX;
@@ -14,7 +17,10 @@ use holdfast_raft::node::{Consistency, Node};
 use holdfast_raft::state::StateStore;
 
 use crate::check::{End, Evidence, OrderEnd, TicketEnd};
-use crate::history::Asked;
+use crate::check_events::{Row, Told};
+use crate::history::{Asked, Call};
+use crate::mirror::{Copied, Heard};
+use crate::services::DURABLES;
 use crate::world::World;
 
 /// What a machine has now.
@@ -22,22 +28,43 @@ fn peek<T>(node: &Node, query: impl FnOnce(&State<StateStore>) -> Result<T, Stor
     node.read(Consistency::Stale, query).now_or_never()?.ok()
 }
 
-/// Nothing of the ledger is under way any more, and all machines stand level.
+/// Nothing is under way any more, and all machines stand level.
 pub fn is_settled(world: &World) -> bool {
     world.is_level() && what_is_open(world).is_none()
+}
+
+/// What of the events is still under way, in words.
+fn what_is_untold(world: &World, lineage: u16, emitted: u64) -> Option<String> {
+    let (published, open) = world.ground.bus.figures(lineage, &DURABLES);
+    if published < emitted {
+        return Some(format!("of {emitted} events {published} are published"));
+    }
+    (open > 0).then(|| format!("{open} messages are not acknowledged"))
 }
 
 /// What is still under way, in words.
 pub fn what_is_open(world: &World) -> Option<String> {
     let live = world.ground.live();
     let (number, node) = live.iter().next()?;
-    let (locks, payments) = peek(node, |state| Ok((state.meta().orders_live, state.meta().payments_open)))?;
-    (locks + payments > 0).then(|| format!("n{number} has {locks} live orders and {payments} open payments"))
+    let meta = peek(node, |state| Ok(state.meta().clone()))?;
+    let (locks, payments) = (meta.orders_live, meta.payments_open);
+    let open =
+        (locks + payments > 0).then(|| format!("n{number} has {locks} live orders and {payments} open payments"));
+    drop(live);
+    open.or_else(|| what_is_untold(world, meta.lineage, meta.event_seq))
 }
 
 /// Everything but the calls.
 pub async fn collect(world: &World) -> Evidence {
     let mut evidence = Evidence { charges: world.ground.bank.lines(), ..Evidence::default() };
+    evidence.told = Told {
+        at_rest: is_settled(world),
+        heard: world.ground.heard.events(),
+        mails: world.ground.letterbox.mails(),
+        copy: world.ground.copy.tickets(),
+        addresses: addresses(world),
+        ..Told::default()
+    };
     let nodes: Vec<(u32, Node)> = world.ground.live().iter().map(|(number, node)| (*number, node.clone())).collect();
     for (number, node) in &nodes {
         let end = peek(node, |state| {
@@ -48,10 +75,78 @@ pub async fn collect(world: &World) -> Evidence {
     }
     let users = users(world);
     if let Some((_, node)) = nodes.first() {
-        let read = peek(node, |state| read_ledger(state, &users, &mut evidence));
+        let read = peek(node, |state| {
+            let cluster = format!("{:032x}", node.status().cluster_id);
+            evidence.told.rows = rows(state, &cluster)?;
+            let stream = world.ground.bus.messages(state.meta().lineage);
+            evidence.told.stream = stream.iter().map(|kept| (kept.seq, Heard::of(&kept.message))).collect();
+            read_ledger(state, &users, &mut evidence)
+        });
         assert!(read.is_some(), "a state that was read a moment ago can be read");
     }
     evidence
+}
+
+/// The address of each account that clients have been told of.
+fn addresses(world: &World) -> BTreeMap<String, String> {
+    let calls = world.clients.history.calls();
+    let address = |call: &Call| match &call.asked {
+        Asked::SignUp { email } | Asked::SignIn { email } => Some((call.told.as_ref()?.id.clone()?, email.clone())),
+        _ => None,
+    };
+    calls.iter().filter_map(address).collect()
+}
+
+/// The outbox, which keeps all events of a run.
+fn rows(state: &State<StateStore>, cluster: &str) -> Result<Vec<Row>, StoreError> {
+    let mut rows: Vec<Row> = Vec::new();
+    loop {
+        let after = rows.last().map_or(0, |row| row.seq);
+        let page = query::events(state, after, PAGE_ROWS_MAX)?.events;
+        if page.is_empty() {
+            return Ok(rows);
+        }
+        rows.extend(page.into_iter().map(|event| row(event, cluster)));
+    }
+}
+
+fn row(event: Event, cluster: &str) -> Row {
+    let (user, detail) = match event.body {
+        EventBody::Ticket { user, price_version, .. } => {
+            (user.to_string(), if price_version == event.version { "price" } else { "" })
+        }
+        EventBody::Order { user, reason, .. } => {
+            (user.to_string(), if reason == Some(CancelReason::Expired) { "expired" } else { "" })
+        }
+        EventBody::Payment { user, status, .. } => {
+            (user.to_string(), if status == PaymentStatus::Refunded { "refunded" } else { "" })
+        }
+        EventBody::User { user, .. } | EventBody::UserRequest { user, .. } | EventBody::Place { user, .. } => {
+            (user.to_string(), "")
+        }
+        EventBody::Expiration { .. } => (String::new(), ""),
+    };
+    Row {
+        seq: event.seq,
+        id: format!("{cluster}:{}:{}", event.lineage, event.seq),
+        kind: event.event_type.name().into(),
+        entity: event.entity.to_string(),
+        version: event.version,
+        user,
+        detail: detail.into(),
+    }
+}
+
+/// What a mirror is to have of a ticket.
+fn to_copy(ticket: &Ticket) -> Copied {
+    let status = match ticket.holding {
+        _ if ticket.withdrawn => "withdrawn",
+        Holding::Free => "available",
+        Holding::Locked { .. } => "locked",
+        Holding::Offered { .. } => "offered",
+        Holding::Sold { .. } => "sold",
+    };
+    Copied { version: ticket.version, price_minor: ticket.price_minor, status: status.into() }
 }
 
 /// All accounts that clients have been told of.
@@ -68,6 +163,7 @@ fn read_ledger(state: &State<StateStore>, users: &[UserId], evidence: &mut Evide
     let text = |order: OrderId| order.to_string();
     for user in users {
         for (id, ticket) in all(|after| query::tickets_of_seller(state, *user, after, PAGE_ROWS_MAX))? {
+            evidence.told.tickets.insert(id.to_string(), to_copy(&ticket));
             let (sold_to, locked_by) = match ticket.holding {
                 Holding::Free => (None, None),
                 Holding::Locked { order } => (None, Some(text(order))),

@@ -7,6 +7,7 @@ use rand::RngExt;
 use rand::rngs::SmallRng;
 
 use crate::schedule::{Cluster, Fault, Schedule, Target, VERSION, What, Workload};
+use crate::services::{COPIES, Program};
 use crate::streams::stream;
 
 /// How large a run is.
@@ -125,6 +126,30 @@ pub const FAMILIES: &[Family] = &[
         pause_ms: (3_000, 15_000),
         lasts_ms: (200, 4_000),
         draw: bank,
+    },
+    Family {
+        name: "broker",
+        kinds: &["broker_away", "broker_wiped", "broker_restored", "broker_loses_end"],
+        percent: 60,
+        pause_ms: (2_000, 12_000),
+        lasts_ms: (200, 6_000),
+        draw: broker,
+    },
+    Family {
+        name: "broker_faults",
+        kinds: &["broker_faults"],
+        percent: 60,
+        pause_ms: (1_000, 8_000),
+        lasts_ms: (500, 5_000),
+        draw: broker_faults,
+    },
+    Family {
+        name: "service",
+        kinds: &["crash_service"],
+        percent: 60,
+        pause_ms: (500, 6_000),
+        lasts_ms: (50, 3_000),
+        draw: service,
     },
 ];
 
@@ -268,6 +293,24 @@ fn transfer(rng: &mut SmallRng, nodes: u32) -> What {
     What::Transfer { node: Target::Node(rng.random_range(1..=nodes)) }
 }
 
+fn broker(rng: &mut SmallRng, _nodes: u32) -> What {
+    match rng.random_range(0..5) {
+        0 | 1 => What::BrokerAway {},
+        2 => What::BrokerWiped {},
+        3 => What::BrokerRestored {},
+        _ => What::BrokerLosesEnd { messages: rng.random_range(1..100) },
+    }
+}
+
+fn broker_faults(rng: &mut SmallRng, _nodes: u32) -> What {
+    What::BrokerFaults { permille: rng.random_range(1..150) }
+}
+
+fn service(rng: &mut SmallRng, _nodes: u32) -> What {
+    let service = Program::ALL[rng.random_range(0..Program::ALL.len())];
+    What::CrashService { service, copy: rng.random_range(1..=COPIES) }
+}
+
 fn bank(_rng: &mut SmallRng, _nodes: u32) -> What {
     What::BankOutage {}
 }
@@ -292,7 +335,7 @@ mod tests {
             (0..500).flat_map(|seed| from_seed(seed, Size::default()).faults).map(|fault| fault.what.name()).collect();
         kinds.sort_unstable();
         kinds.dedup();
-        assert_eq!(kinds.len(), 18, "{kinds:?}");
+        assert_eq!(kinds.len(), 24, "{kinds:?}");
         let mut of_families: Vec<&str> = FAMILIES.iter().flat_map(|family| family.kinds).copied().collect();
         of_families.sort_unstable();
         assert_eq!(kinds, of_families, "every family says what it draws from");

@@ -34,6 +34,8 @@ pub struct HttpAnswer {
     pub token: Option<String>,
     /// The remembered answer to an earlier request with this key.
     pub replayed: bool,
+    /// Where the next page of a list begins.
+    pub next_cursor: Option<String>,
     pub body: String,
 }
 
@@ -95,6 +97,7 @@ async fn answer(router: Router, call: HttpCall) -> HttpAnswer {
         log_index: text(&headers, "log-index").and_then(|index| index.parse().ok()),
         token: cookie.and_then(|cookie| Some(cookie.split_once('=')?.1.split(';').next()?.to_string())),
         replayed: headers.contains_key("idempotency-replayed"),
+        next_cursor: text(&headers, "x-next-cursor"),
         body: String::from_utf8_lossy(&body).into_owned(),
     }
 }

@@ -10,7 +10,9 @@
 
 #![cfg(madsim)]
 
+pub mod bus;
 pub mod check;
+pub mod check_events;
 pub mod client;
 pub mod clocks;
 pub mod evidence;
@@ -20,10 +22,13 @@ pub mod frames;
 pub mod history;
 pub mod hop;
 pub mod machine;
+pub mod mirror;
 pub mod provider;
 pub mod quiet;
+pub mod remote;
 pub mod run;
 pub mod schedule;
+pub mod services;
 pub mod streams;
 pub mod trace;
 pub mod view;

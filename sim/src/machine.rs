@@ -1,7 +1,7 @@
 //! One machine of the cluster: its disk and clock outlive it, everything else dies with it.
 //!
-//! What runs on it is what runs in production: the node, the router over it and the payments service, under simulated storage,
-//! time and network. Beside them sits an observer that compares every state it sees with what other machines had there.
+//! What runs on it is what runs in production: the node, the router over it and the relay, under simulated storage, time and
+//! network. Beside them sits an observer that compares every state it sees with what other machines had there.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -10,7 +10,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use holdfast_api::{App, PasswordCost, SigningKey};
-use holdfast_ledger::command::{Actor, Command, Service, Submitted};
+use holdfast_events::outbox::NodeOutbox;
+use holdfast_events::relay::{self, Relay};
+use holdfast_ledger::command::{Actor, Command, Submitted};
 use holdfast_raft::clock::Clock;
 use holdfast_raft::disk::{SharedDisk, SimDisk};
 use holdfast_raft::identity::{Identity, Place};
@@ -18,15 +20,14 @@ use holdfast_raft::node::{Consistency, JoinRequest, Node, Options, Start};
 use holdfast_raft::settings::Settings;
 use holdfast_raft::storage::StorageSettings;
 use holdfast_raft::transport::sim::SimNetwork;
-use holdfast_services::client::{InProcess, Signed};
-use holdfast_services::key::ServiceKey;
-use holdfast_services::payments::{self, Saga};
 use madsim::net::Endpoint;
 use tokio::time::sleep;
 
+use crate::bus::Bus;
 use crate::clocks::SimClock;
 use crate::frames::Frames;
 use crate::hop::{self, Admit};
+use crate::mirror::{Book, Copy, Letterbox};
 use crate::provider::Bank;
 use crate::streams::number as stream_number;
 use crate::trace::Trace;
@@ -138,6 +139,10 @@ pub struct Ground {
     pub trace: Arc<Trace>,
     pub frames: Arc<Frames>,
     pub bank: Arc<Bank>,
+    pub bus: Arc<Bus>,
+    pub letterbox: Arc<Letterbox>,
+    pub copy: Copy,
+    pub heard: Book,
     /// By number, from 1.
     pub machines: BTreeMap<u32, Machine>,
     /// Somebody outside has lost patience: the run is to end.
@@ -175,10 +180,9 @@ pub async fn run(ground: Arc<Ground>, number: u32) {
         Ok(endpoint) => endpoint,
         Err(error) => return ground.stopped(number, format!("cannot listen for clients: {error}")),
     };
-    hop::serve(&endpoint, node.clone(), holdfast_api::router(app.clone()));
+    hop::serve(&endpoint, node.clone(), holdfast_api::router(app));
     tokio::spawn(register(node.clone(), signing_key(ground.seed, number).register()));
-    tokio::spawn(register(node.clone(), service_key(ground.seed, number).register()));
-    tokio::spawn(carry_payments(ground.clone(), number, app));
+    tokio::spawn(relay(ground.clone(), node.clone()));
     tokio::spawn(observe(ground.clone(), number, node.clone()));
     let fatal = node.fatal();
     ground.live().insert(number, node);
@@ -229,7 +233,8 @@ fn signing_key(seed: u64, number: u32) -> SigningKey {
     SigningKey::from_seed(&key_seed(seed, &format!("signing key {number}")))
 }
 
-fn key_seed(seed: u64, name: &str) -> [u8; 32] {
+/// The seed of a secret key of the run's.
+pub fn key_seed(seed: u64, name: &str) -> [u8; 32] {
     let part = stream_number(seed, name).to_be_bytes();
     let mut bytes = [0; 32];
     bytes.chunks_exact_mut(part.len()).for_each(|chunk| chunk.copy_from_slice(&part));
@@ -249,26 +254,18 @@ fn app(ground: &Ground, number: u32, node: Node) -> App {
     App::new(node, signing_key(ground.seed, number), settings)
 }
 
-fn service_key(seed: u64, number: u32) -> ServiceKey {
-    ServiceKey::from_seed(Service::Payments, &key_seed(seed, &format!("payments key {number}")))
-}
-
-/// The payments service beside the machine's node, against the run's bank.
-async fn carry_payments(ground: Arc<Ground>, number: u32, app: App) {
-    let clock = ground.machines[&number].clock.clone();
-    let api = Arc::new(InProcess::<_, axum::body::Body>::new(holdfast_api::router(app.clone())));
-    let key = service_key(ground.seed, number);
-    let api = Signed::new(api, key, app.settings.issuer.clone(), Arc::new(move || clock.wall_ms()));
-    let settings = payments::Settings { sweep_interval: None, ..payments::Settings::default() };
-    let saga = Saga::new(api, ground.bank.clone(), settings);
-    let ring = async {
-        let mut seen = 0;
-        loop {
-            seen = app.payments_due(seen).await;
-            saga.ring();
-        }
+/// The machine's relay, quicker than in production, so that a short run sees it fail and begin anew often.
+async fn relay(ground: Arc<Ground>, node: Node) {
+    let settings = relay::Settings {
+        window_max: 32,
+        ack_timeout: Duration::from_secs(1),
+        mirror_events: 128,
+        mirror_interval: Duration::from_secs(1),
+        backoff_max: Duration::from_secs(1),
+        stopped_pause: Duration::from_secs(2),
+        ..relay::Settings::default()
     };
-    saga.run(ring).await;
+    Relay::new(NodeOutbox::new(node), ground.bus.broker(), settings).run().await;
 }
 
 /// Publishes a public key of the machine's, as soon as there is a leader.

@@ -20,6 +20,7 @@ use madsim::task::JoinHandle;
 use rand::RngExt;
 use tokio::time::{sleep, timeout};
 
+use crate::bus::Bus;
 use crate::check::{self, Evidence};
 use crate::client::{Client, Clients};
 use crate::clocks::elapsed;
@@ -28,8 +29,10 @@ use crate::frames::Frames;
 use crate::history::{Call, History};
 use crate::hop::Propose;
 use crate::machine::{Ground, Machine, Observed, http_addr};
+use crate::mirror::{Book, Copy, Letterbox};
 use crate::provider::Bank;
 use crate::schedule::Schedule;
+use crate::services;
 use crate::streams::stream;
 use crate::trace::{Recorded, Trace};
 use crate::workload::{self, Closing};
@@ -222,6 +225,10 @@ fn ground(schedule: &Schedule, trace: Arc<Trace>, given_up: Arc<AtomicBool>) -> 
         settings: settings(schedule),
         frames: Arc::new(Frames::new(schedule.seed, trace.clone())),
         bank: Arc::new(Bank::new(schedule.seed, trace.clone())),
+        bus: Arc::new(Bus::new(schedule.seed, trace.clone())),
+        letterbox: Arc::new(Letterbox::new(schedule.seed, trace.clone())),
+        copy: Copy::default(),
+        heard: Book::default(),
         trace,
         machines,
         given_up,
@@ -264,7 +271,8 @@ fn policy(schedule: &Schedule) -> Policy {
         payment_grace_ms: 3_000,
         cooldown_after_expiries: 1_000_000,
         idempotency_ttl_ms: 120_000,
-        outbox_retention_ms: 3_600_000,
+        // All events of a run are kept, however clocks jump: the checks read them in the end.
+        outbox_retention_ms: 365 * 24 * 3_600_000,
         ..Policy::default()
     }
 }
@@ -272,8 +280,10 @@ fn policy(schedule: &Schedule) -> Policy {
 async fn simulate(schedule: Schedule, ground: Arc<Ground>, clients: Arc<Clients>, progress: Arc<Progress>) {
     let mut world = World::build(ground, clients, schedule.cluster.clone());
     let machines: Vec<NodeHandle> = (0..=schedule.workload.buyers).map(|client| world.add_client(client)).collect();
+    world.add_services();
     let world = Arc::new(world);
-    let mut watching = vec![madsim::task::spawn(world.clone().watch())];
+    let listening = madsim::task::spawn(services::listen(world.ground.clone()));
+    let mut watching = vec![madsim::task::spawn(world.clone().watch()), listening];
     work(&schedule, &world, &machines, &mut watching, &progress).await;
     *progress.virtual_time.lock().expect("nothing panics while it reports") = elapsed();
     *progress.reached.lock().expect("nothing panics while it reports") = world.reached();
@@ -321,10 +331,12 @@ async fn open(machine: &NodeHandle, schedule: &Schedule, clients: Arc<Clients>) 
     let (schedule, policy) = (schedule.clone(), policy(schedule));
     let opening = machine.spawn(async move {
         let endpoint = Endpoint::bind("0.0.0.0:0").await.expect("a client's own machine has a free port");
-        let submitted = Submitted { actor: Actor::System, idempotency: None, command: Command::SetPolicy(policy) };
-        let call = endpoint.call_timeout(http_addr(1), Propose(submitted), FORMING_MAX);
-        let answer = call.await.ok()?.ok()?;
-        answer.outcome.settled.ok()?;
+        for command in [Command::SetPolicy(policy)].into_iter().chain(services::registrations(schedule.seed)) {
+            let submitted = Submitted { actor: Actor::System, idempotency: None, command };
+            let call = endpoint.call_timeout(http_addr(1), Propose(submitted), FORMING_MAX);
+            let answer = call.await.ok()?.ok()?;
+            answer.outcome.settled.ok()?;
+        }
         let mut seller = Client::new(0, clients).await;
         if !workload::sign_up(&mut seller, "seller@example.com").await {
             return None;

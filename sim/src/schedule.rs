@@ -12,6 +12,8 @@ use holdfast_ledger::planted::Bug;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::services::{COPIES, Program};
+
 /// The version of the file's format. A file of another one is refused.
 pub const VERSION: u32 = 1;
 /// Nodes of one cluster.
@@ -153,6 +155,18 @@ pub enum What {
     Transfer { node: Target },
     /// The bank is out of reach.
     BankOutage {},
+    /// The broker is out of reach; connections to it break.
+    BrokerAway {},
+    /// The broker loses everything at once, and is out of reach until the time is up.
+    BrokerWiped {},
+    /// When the time is up, the broker is what it was when it began.
+    BrokerRestored {},
+    /// The broker loses its newest messages, which it had acknowledged.
+    BrokerLosesEnd { messages: u64 },
+    /// Of 1,000 publishes, deliveries and acknowledgements, so many are lost, late, doubled or out of order.
+    BrokerFaults { permille: u32 },
+    /// One copy of a service is killed and, when the time is up, started again.
+    CrashService { service: Program, copy: u32 },
 }
 
 /// A node, by its number from 1 or by what it is at the time.
@@ -221,6 +235,12 @@ impl What {
             What::LyingDisk { .. } => "lying_disk",
             What::Transfer { .. } => "transfer",
             What::BankOutage {} => "bank_outage",
+            What::BrokerAway {} => "broker_away",
+            What::BrokerWiped {} => "broker_wiped",
+            What::BrokerRestored {} => "broker_restored",
+            What::BrokerLosesEnd { .. } => "broker_loses_end",
+            What::BrokerFaults { .. } => "broker_faults",
+            What::CrashService { .. } => "crash_service",
         }
     }
 
@@ -237,6 +257,14 @@ impl What {
             | What::FullDisk { node }
             | What::LyingDisk { node }
             | What::Transfer { node } => Some(*node),
+            _ => None,
+        }
+    }
+
+    /// The copy of a service that it strikes.
+    fn service(&self) -> Option<(Program, u32)> {
+        match self {
+            What::CrashService { service, copy } => Some((*service, *copy)),
             _ => None,
         }
     }
@@ -258,7 +286,8 @@ impl What {
             | What::Loss { permille }
             | What::Duplicates { permille }
             | What::Delays { permille, .. }
-            | What::ClientLoss { permille } => Some(*permille),
+            | What::ClientLoss { permille }
+            | What::BrokerFaults { permille } => Some(*permille),
             _ => None,
         }
     }
@@ -353,6 +382,11 @@ impl Schedule {
         if fault.what.permille().is_some_and(|permille| !(1..=1_000).contains(&permille)) {
             wrong.push(format!("fault {id}: permille: 1 to 1000"));
         }
+        if let Some((_, copy)) = fault.what.service()
+            && !(1..=COPIES).contains(&copy)
+        {
+            wrong.push(format!("fault {id}: there is no copy {copy}, only 1 to {COPIES}"));
+        }
         if let What::OneWay { from, to } = fault.what
             && from == to
         {
@@ -370,6 +404,7 @@ impl Schedule {
                 let apart = one.at_ms + one.for_ms <= other.at_ms || other.at_ms + other.for_ms <= one.at_ms;
                 let same = one.what.name() == other.what.name()
                     && one.what.target() == other.what.target()
+                    && one.what.service() == other.what.service()
                     && one.what.numbers() == other.what.numbers();
                 if same && !apart {
                     let (name, one, other) = (one.what.name(), one.id, other.id);
@@ -453,6 +488,17 @@ what = { split = { nodes = [1, 2] } }
         assert!(refusal(&FILE.replace("[1, 2]", "[1, 9]")).contains("fault 2: there is no node 9"));
         assert!(refusal(&FILE.replace("\"leader\"", "\"n0\"")).contains("fault 1: there is no node 0"));
         assert!(refusal(&FILE.replace("\"leader\"", "\"chief\"")).contains("`chief` is no node"));
+    }
+
+    #[test]
+    fn a_service_that_does_not_exist_is_refused() {
+        let crash = |service: &str, copy: u32| {
+            let what = format!("crash_service = {{ service = \"{service}\", copy = {copy} }}");
+            FILE.replace("split = { nodes = [1, 2] }", &what)
+        };
+        assert!(Schedule::parse(&crash("payments", 2)).is_ok());
+        assert!(refusal(&crash("payments", 3)).contains("fault 2: there is no copy 3"));
+        assert!(refusal(&crash("waiters", 1)).contains("unknown variant `waiters`"));
     }
 
     #[test]

@@ -18,6 +18,7 @@ use crate::client::Clients;
 use crate::clocks::elapsed;
 use crate::machine::{self, Ground, ip};
 use crate::schedule::{Cluster, Fault, Target, What};
+use crate::services::{self, COPIES, Program};
 
 /// How often machines are looked at.
 const LOOK: Duration = Duration::from_millis(20);
@@ -25,6 +26,8 @@ const LOOK: Duration = Duration::from_millis(20);
 const RESTART_AFTER: Duration = Duration::from_millis(500);
 /// The simulated machines of clients are numbered from here.
 pub const CLIENTS_FROM: u32 = 100;
+/// Those of services, from here.
+const SERVICES_FROM: u32 = 10_000;
 
 /// A fault, the role of the node that it struck, and what the cluster was about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -184,6 +187,26 @@ impl World {
         handle
     }
 
+    /// Machines for the services, which begin at once.
+    pub fn add_services(&mut self) {
+        for (program, copy) in services::all() {
+            let number = service_number(program, copy);
+            let address = std::net::Ipv4Addr::from(0x0a01_0000 + number);
+            let ground = self.ground.clone();
+            let power_on = move || services::run(ground.clone(), program, copy);
+            let supervisor = Handle::current();
+            let machine = supervisor.create_node().name(format!("{}{copy}", program.name()));
+            self.handles.insert(number, machine.ip(address.into()).init(power_on).build());
+        }
+    }
+
+    fn crash_service(&self, number: u32, fault: u32) {
+        if take(&mut self.holds().down, number, fault) {
+            self.ground.trace.note(format_args!("service {number} dies"));
+            Handle::current().kill(self.handles[&number].id());
+        }
+    }
+
     /// Carries out one fault, from its time to its end. `began` is when the clients began.
     pub async fn carry_out(self: Arc<World>, fault: Fault, began: Duration) {
         sleep((began + Duration::from_millis(fault.at_ms)).saturating_sub(elapsed())).await;
@@ -256,6 +279,15 @@ impl World {
             (What::LyingDisk { .. }, Some(number)) => self.ground.machines[&number].disk().ignore_syncs(true),
             (What::Transfer { .. }, Some(number)) => self.transfer(number),
             (What::BankOutage {}, _) => self.ground.bank.outage(true),
+            (What::BrokerAway {}, _) => self.ground.bus.away(true),
+            (What::BrokerWiped {}, _) => {
+                self.ground.bus.wipe();
+                self.ground.bus.away(true);
+            }
+            (What::BrokerRestored {}, _) => self.ground.bus.copy(id),
+            (What::BrokerLosesEnd { messages }, _) => self.ground.bus.lose_end(*messages),
+            (What::BrokerFaults { permille }, _) => self.ground.bus.misbehave(*permille),
+            (What::CrashService { service, copy }, _) => self.crash_service(service_number(*service, *copy), id),
             (_, None) => self.ground.trace.note(format_args!("fault {id} finds nobody")),
         }
     }
@@ -280,6 +312,10 @@ impl World {
             (What::FailedSync { .. } | What::FullDisk { .. }, Some(number)) => self.mend(number, id),
             (What::LyingDisk { .. }, Some(number)) => self.ground.machines[&number].disk().ignore_syncs(false),
             (What::BankOutage {}, _) => self.ground.bank.outage(false),
+            (What::BrokerAway {} | What::BrokerWiped {}, _) => self.ground.bus.away(false),
+            (What::BrokerRestored {}, _) => self.ground.bus.set_back(id),
+            (What::BrokerFaults { .. }, _) => self.ground.bus.misbehave(0),
+            (What::CrashService { service, copy }, _) => self.recover(service_number(*service, *copy), id),
             _ => {}
         }
     }
@@ -404,6 +440,11 @@ impl World {
         let first = indexes.next();
         live.len() == self.ground.machines.len() && indexes.all(|index| Some(index) == first)
     }
+}
+
+/// The simulated machine of one copy.
+fn service_number(program: Program, copy: u32) -> u32 {
+    SERVICES_FROM + program as u32 * COPIES + copy
 }
 
 fn latency((least, most): (u64, u64)) -> Latency {

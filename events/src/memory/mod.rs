@@ -130,6 +130,16 @@ impl Memory {
         self.shared.news.notify_waiters();
     }
 
+    /// The last number of a stream; 0 where there is none.
+    pub fn last(&self, stream: &str) -> u64 {
+        self.shared.lock().streams.get(stream).map_or(0, |stream| stream.state().last)
+    }
+
+    /// How many messages of a stream its durable consumer has not acknowledged; all where it is not there.
+    pub fn unacknowledged(&self, stream: &str, durable: &str) -> u64 {
+        self.shared.lock().streams.get(stream).map_or(0, |stream| stream.unacknowledged(durable))
+    }
+
     /// All messages that a stream holds, in order; empty where there is none.
     pub fn messages(&self, stream: &str) -> Vec<Stored> {
         self.shared.lock().streams.get(stream).map(Stream::messages).unwrap_or_default()

@@ -232,6 +232,17 @@ impl Stream {
         taken
     }
 
+    /// What is wanted by a consumer and not acknowledged; all messages where there is no such consumer.
+    pub fn unacknowledged(&self, consumer: &str) -> u64 {
+        let Some(consumer) = self.consumers.get(consumer) else { return self.kept.len() as u64 };
+        let start = self.place(consumer.next).unwrap_or_else(|at| at);
+        let filter = consumer.settings.filter.as_deref();
+        let wanted = |kept: &&Kept| filter.is_none_or(|filter| matches(filter, &kept.stored.message.subject));
+        let first = self.state().first;
+        let pending = consumer.pending.keys().filter(|seq| **seq >= first).count();
+        pending as u64 + self.kept.range(start..).filter(wanted).count() as u64
+    }
+
     pub fn settle(&mut self, consumer: &str, seq: u64, verdict: Verdict) {
         let Some(consumer) = self.consumers.get_mut(consumer) else { return };
         let delay = match verdict {
