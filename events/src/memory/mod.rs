@@ -377,14 +377,14 @@ impl Acker for MemoryAcker {
         let settled = self.shared.reach(self.generation).map(|mut inner| {
             let lost = inner.faults.ack_lost_permille;
             if inner.draw.happens(lost) {
-                return;
+                return false;
             }
             // A stream or consumer that is gone swallows it, as JetStream does.
-            if let Ok(stream) = inner.stream(&self.stream) {
-                stream.settle(&self.consumer, self.seq, verdict);
-            }
+            inner.stream(&self.stream).is_ok_and(|stream| stream.settle(&self.consumer, self.seq, verdict))
         });
-        self.shared.news.notify_waiters();
-        std::future::ready(settled).boxed()
+        if settled == Ok(true) {
+            self.shared.news.notify_waiters();
+        }
+        std::future::ready(settled.map(drop)).boxed()
     }
 }

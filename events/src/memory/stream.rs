@@ -234,26 +234,24 @@ impl Stream {
 
     /// What is wanted by a consumer and not acknowledged; all messages where there is no such consumer.
     pub fn unacknowledged(&self, consumer: &str) -> u64 {
-        let Some(consumer) = self.consumers.get(consumer) else { return self.kept.len() as u64 };
-        let start = self.place(consumer.next).unwrap_or_else(|at| at);
-        let filter = consumer.settings.filter.as_deref();
-        let wanted = |kept: &&Kept| filter.is_none_or(|filter| matches(filter, &kept.stored.message.subject));
-        let first = self.state().first;
-        let pending = consumer.pending.keys().filter(|seq| **seq >= first).count();
-        pending as u64 + self.kept.range(start..).filter(wanted).count() as u64
+        let figures = self.consumers.get(consumer).map(|found| self.figures(consumer, found));
+        figures.map_or(self.kept.len() as u64, |figures| figures.pending + figures.ack_pending)
     }
 
-    pub fn settle(&mut self, consumer: &str, seq: u64, verdict: Verdict) {
-        let Some(consumer) = self.consumers.get_mut(consumer) else { return };
+    /// Says whether there may be news for whoever waits.
+    pub fn settle(&mut self, consumer: &str, seq: u64, verdict: Verdict) -> bool {
+        let Some(consumer) = self.consumers.get_mut(consumer) else { return false };
         let delay = match verdict {
             Verdict::Done => {
+                let was_full = consumer.pending.len() >= consumer.settings.ack_pending_max;
                 consumer.pending.remove(&seq);
-                return;
+                return was_full;
             }
             Verdict::Again(delay) => delay,
         };
         if let Some(pending) = consumer.pending.get_mut(&seq) {
             pending.again = Instant::now() + delay;
         }
+        true
     }
 }
