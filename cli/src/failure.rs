@@ -19,6 +19,10 @@ pub enum Exit {
     Storage = 5,
     /// The stored data is damaged. The node must not vote.
     Damaged = 6,
+    /// The cluster refuses the change. Nothing was done.
+    Refused = 7,
+    /// It may or may not have been done.
+    Unknown = 8,
 }
 
 /// Why a command could not do its work. The message is one line and names the flag, field or file.

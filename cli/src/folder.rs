@@ -15,6 +15,10 @@ pub const SEED_BYTES: usize = 32;
 const KEY: &str = "signing-key";
 const KEY_NEXT: &str = "signing-key.next";
 const KEYS_OLD: &str = "signing-key.old";
+/// What of a data folder is the machine's own and not the cluster's: it outlives a node's id. By the beginning of the name.
+pub const KEPT: [&str; 5] = [KEY, "payments-key", "notifications-key", "mail", LOCK];
+/// Whoever has this file locked has the folder.
+const LOCK: &str = "in-use";
 /// The longest list of old keys that is read, in bytes.
 const KEYS_OLD_BYTES_MAX: u64 = 64 << 10;
 
@@ -55,7 +59,7 @@ impl Folder {
             .truncate(false)
             .write(true)
             .mode(0o600)
-            .open(path.join("in-use"))
+            .open(path.join(LOCK))
             .map_err(&complain)?;
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Folder { path: path.to_path_buf(), _lock: lock }),

@@ -27,6 +27,7 @@ pub mod guard;
 pub mod import;
 mod keys;
 mod log;
+mod membership;
 pub mod money;
 mod node;
 mod notifications;
@@ -67,6 +68,8 @@ enum Command {
     Import(import::ImportArgs),
     Demo(demo::DemoArgs),
     #[command(subcommand)]
+    Cluster(membership::ClusterCommand),
+    #[command(subcommand)]
     Bench(bench::BenchCommand),
     Verify(verify::VerifyArgs),
     #[command(subcommand)]
@@ -95,6 +98,7 @@ pub fn run() -> ExitCode {
             Command::Notifications(args) => notifications::run(args).await,
             Command::Import(args) => import::run(args).await,
             Command::Demo(args) => demo::run(args).await,
+            Command::Cluster(command) => membership::run(command).await,
             Command::Bench(command) => bench::run(command).await,
             Command::Verify(args) => verify::run(args).await,
             Command::Keys(command) => keys::run(command).await,

@@ -18,7 +18,7 @@ use holdfast_ledger::query;
 use holdfast_raft::clock::SystemClock;
 use holdfast_raft::damage::Fault;
 use holdfast_raft::disk;
-use holdfast_raft::identity::{Identity, Place};
+use holdfast_raft::identity::Identity;
 use holdfast_raft::node::{Consistency, Node, Options, Start, StartError};
 use holdfast_raft::storage::StorageSettings;
 use holdfast_raft::transport::grpc::Grpc;
@@ -31,7 +31,7 @@ use crate::bus::{Bus, Carrier};
 use crate::failure::Failure;
 use crate::folder::Folder;
 use crate::keys::{PUBLISHED_WAIT, Rotation};
-use crate::operator::{self, Join};
+use crate::operator::{self, Join, Order, WaitingView};
 use crate::settings::{Payments, Resolved};
 use crate::stop::raised;
 use crate::{bootstrap, keys, notifications, payments, stop, stored};
@@ -72,6 +72,11 @@ pub async fn run(settings: Resolved, stop_with_stdin: bool, announce: impl FnOnc
             () = stop::stdin_closed(), if stop_with_stdin => {}
         }
     });
+    let settings = tokio::select! {
+        biased;
+        () = &mut stopped => return Ok(()),
+        told = told(settings, &folder, &http_addr, (&http.0, &operator_listener.0)) => told?,
+    };
     let node = tokio::select! {
         biased;
         () = &mut stopped => return Ok(()),
@@ -203,23 +208,52 @@ async fn bind(flag: &str, address: SocketAddr) -> Result<(TcpListener, SocketAdd
     Ok((listener, bound))
 }
 
+/// The settings, with what the operator says where they do not say how a new folder begins: then the node waits to be told.
+/// `listeners`: the public one and the operator's.
+async fn told(
+    mut settings: Resolved,
+    folder: &Folder,
+    http_addr: &str,
+    listeners: (&TcpListener, &TcpListener),
+) -> Result<Resolved, Failure> {
+    let identity = identity(folder)?;
+    if identity.place.is_some() || settings.bootstrap || !settings.join.is_empty() {
+        return Ok(settings);
+    }
+    let view = WaitingView {
+        instance: format!("{:032x}", identity.instance),
+        peer_addr: settings.peer_advertise.clone().unwrap_or(settings.peer.to_string()),
+        http_addr: http_addr.to_string(),
+    };
+    tracing::info!(operator = %settings.operator, "this node waits for `holdfast cluster init` or `add`");
+    match operator::wait(listeners.0, listeners.1, view).await? {
+        Order::Init => settings.bootstrap = true,
+        Order::Welcome { join, intent } => (settings.join, settings.intent) = (join, intent),
+    }
+    Ok(settings)
+}
+
+fn identity(folder: &Folder) -> Result<Identity, Failure> {
+    let complain =
+        |error: std::io::Error| Failure::cannot_start(format!("--data {}: {error}", folder.path().display()));
+    Identity::open(&disk::Folder::open(folder.path()).map_err(complain)?).map_err(complain)
+}
+
 /// Starts replication: continues, bootstraps, or joins first.
 async fn start(settings: &Resolved, folder: &Folder, http_addr: String) -> Result<Node, Failure> {
     let complain =
         |error: std::io::Error| Failure::cannot_start(format!("--data {}: {error}", folder.path().display()));
     let disk = disk::Folder::open(folder.path()).map_err(complain)?;
-    let identity = Identity::open(&disk).map_err(complain)?;
+    let identity = identity(folder)?;
     let peer_addr = settings.peer_advertise.clone().unwrap_or(settings.peer.to_string());
     let start = match identity.place {
         Some(_) => Start::Continue,
         None if settings.bootstrap => Start::Bootstrap,
         None if !settings.join.is_empty() => {
             let instance = format!("{:032x}", identity.instance);
-            let join = Join { instance, peer_addr: peer_addr.clone(), http_addr: http_addr.clone() };
-            let joined = operator::ask_to_join(&settings.join, &join).await?;
-            let cluster_id = operator::parse_hex(&joined.cluster_id)
-                .ok_or_else(|| Failure::unreachable("--join: the answer's cluster_id is not 32 hex digits"))?;
-            Start::Joined(Place { cluster_id, node_id: joined.node_id })
+            let (peer_addr, http_addr) = (peer_addr.clone(), http_addr.clone());
+            let join = Join { instance, peer_addr, http_addr, intent: settings.intent };
+            Start::Joined(operator::place(operator::ask_to_join(&settings.join, &join).await?)?)
         }
         None => return Err(start_failure(settings, StartError::NoCluster)),
     };

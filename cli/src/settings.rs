@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use holdfast_api::PasswordCost;
+use holdfast_raft::types::Intent;
 use serde::Deserialize;
 
 use crate::bus::Bus;
@@ -53,13 +54,17 @@ pub struct Settings {
     #[arg(long, env = "HOLDFAST_CORS_ORIGINS", value_delimiter = ',', value_name = "ORIGIN")]
     pub cors_origins: Option<Vec<String>>,
 
-    /// Begin a new cluster with this node alone; ignored on a folder that is initialised
+    /// Begin a new cluster with this node alone; ignored on a folder that is initialised. Without this and --join, a new node waits for `holdfast cluster init` or `add`
     #[arg(long, env = "HOLDFAST_BOOTSTRAP", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     pub bootstrap: Option<bool>,
 
     /// Join the cluster that answers at one of these operator addresses; ignored on a folder that is initialised
     #[arg(long, env = "HOLDFAST_JOIN", value_delimiter = ',', value_name = "OPERATOR_ADDR")]
     pub join: Option<Vec<String>>,
+
+    /// Join as a learner that stays one: it serves stale reads and never votes
+    #[arg(long, env = "HOLDFAST_LEARNER", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    pub learner: Option<bool>,
 
     /// Joined nodes become voters while there are fewer voters than this; set at bootstrap [default: 3]
     #[arg(long, env = "HOLDFAST_VOTERS_TARGET", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=9))]
@@ -113,6 +118,8 @@ pub struct Resolved {
     pub cors_origins: Vec<String>,
     pub bootstrap: bool,
     pub join: Vec<String>,
+    /// What it wants to become where it joins.
+    pub intent: Intent,
     pub voters_target: u32,
     pub password_cost: PasswordCost,
     pub payments: Payments,
@@ -122,7 +129,7 @@ pub struct Resolved {
 /// The longest configuration file that is read, in bytes.
 const CONFIG_BYTES_MAX: u64 = 1 << 20;
 /// Addresses that `--join` may name.
-const JOIN_ADDRESSES_MAX: usize = 16;
+pub const JOIN_ADDRESSES_MAX: usize = 16;
 /// Origins that `--cors-origins` may name.
 const CORS_ORIGINS_MAX: usize = 64;
 
@@ -157,6 +164,7 @@ impl Settings {
             cors_origins: self.cors_origins.or(below.cors_origins),
             bootstrap: self.bootstrap.or(below.bootstrap),
             join: self.join.or(below.join),
+            learner: self.learner.or(below.learner),
             voters_target: self.voters_target.or(below.voters_target),
             insecure: self.insecure.or(below.insecure),
             password_memory_kib: self.password_memory_kib.or(below.password_memory_kib),
@@ -187,6 +195,7 @@ impl Settings {
             cors_origins: self.cors_origins.unwrap_or_default(),
             bootstrap: self.bootstrap.unwrap_or(false),
             join: self.join.unwrap_or_default(),
+            intent: if self.learner.unwrap_or(false) { Intent::Learner } else { Intent::Voter },
             voters_target: self.voters_target.unwrap_or(3),
             payments: self.payments.unwrap_or(payments),
             bus,
@@ -265,7 +274,7 @@ fn is_origin(flag: &str, text: &str) -> Result<(), Failure> {
 }
 
 /// Refuses what is not `host:port`.
-fn host_and_port(flag: &str, text: &str) -> Result<(), Failure> {
+pub fn host_and_port(flag: &str, text: &str) -> Result<(), Failure> {
     let port = text.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port.parse::<u16>());
     match port {
         Some(Ok(1..)) => Ok(()),

@@ -229,9 +229,15 @@ pub fn decode_entry(bytes: Bytes) -> Result<Entry, FormatError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::types::Intent;
 
     fn membership() -> Membership<NodeId, NodeRecord> {
-        let node = |n: u8| NodeRecord { peer_addr: format!("p{n}"), http_addr: format!("h{n}"), instance: n.into() };
+        let node = |n: u8| NodeRecord {
+            peer_addr: format!("p{n}"),
+            http_addr: format!("h{n}"),
+            instance: n.into(),
+            intent: Intent::Voter,
+        };
         Membership::new(vec![BTreeSet::from([1]), BTreeSet::from([1, 2])], BTreeMap::from([(1, node(1)), (2, node(2))]))
             .expect("every voter has a record")
     }
@@ -261,7 +267,10 @@ mod tests {
         assert_eq!(&encode(&vote)[..], b"\x01\x01\0\0\0\0\0\0\0\x02\0\0\0\0\0\0\0\x01");
         let alone = MembershipRecord {
             voters: vec![BTreeSet::from([7])],
-            nodes: BTreeMap::from([(7, NodeRecord { peer_addr: "p".into(), http_addr: "h".into(), instance: 5 })]),
+            nodes: BTreeMap::from([(
+                7,
+                NodeRecord { peer_addr: "p".into(), http_addr: "h".into(), instance: 5, intent: Intent::InPlaceOf(9) },
+            )]),
         };
         let mut golden = vec![1];
         for number in [1u64, 1, 7, 1, 7, 1] {
@@ -271,6 +280,8 @@ mod tests {
         golden.extend(1u64.to_le_bytes());
         golden.push(b'h');
         golden.extend(5u128.to_le_bytes());
+        golden.extend(2u32.to_le_bytes());
+        golden.extend(9u64.to_le_bytes());
         assert_eq!(&encode(&alone)[..], &golden[..]);
     }
 

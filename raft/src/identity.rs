@@ -32,12 +32,22 @@ pub struct Identity {
 impl Identity {
     /// Reads the folder's identity; makes an instance id in a folder that has none. Blocks on the disk.
     pub fn open(disk: &dyn Disk) -> io::Result<Identity> {
-        if let Some(bytes) = disk.read(FILE)? {
-            return Ok(format::decode(&bytes)?);
+        if let Some(identity) = Identity::read(disk)? {
+            return Ok(identity);
         }
         let identity = Identity { instance: rand::random(), place: None };
         disk.replace(FILE, &format::encode(&identity))?;
         Ok(identity)
+    }
+
+    /// Reads the folder's identity, if it has one. Blocks on the disk.
+    pub fn read(disk: &dyn Disk) -> io::Result<Option<Identity>> {
+        disk.read(FILE)?.map(|bytes| Ok(format::decode(&bytes)?)).transpose()
+    }
+
+    /// Gives a folder that has no place yet the one that a member gave it. Blocks on the disk.
+    pub fn join(self, disk: &dyn Disk, place: Place) -> io::Result<()> {
+        self.settle(disk, place).map(|_| ())
     }
 
     /// Gives the folder its place, for good. Blocks on the disk.

@@ -15,6 +15,7 @@ pub mod log_store;
 mod members;
 mod network;
 pub mod node;
+pub mod plan;
 mod proposer;
 mod reads;
 pub mod runtime;

@@ -26,12 +26,13 @@ use crate::damage::Fault;
 use crate::disk::SharedDisk;
 use crate::identity::Place;
 use crate::network::message::ManageMessage;
+use crate::plan::{Change, Plan, Refusal};
 use crate::proposer::batch::Group;
 use crate::settings::Settings;
 use crate::state::StateStore;
 use crate::storage::StorageSettings;
 use crate::transport::Transport;
-use crate::types::{LogId, NodeId, NodeRecord, TypeConfig};
+use crate::types::{Intent, LogId, NodeId, NodeRecord, TypeConfig};
 
 /// A node that is at most this many entries behind is ready to serve.
 const READY_LAG_ENTRIES_MAX: u64 = 1_000;
@@ -92,6 +93,8 @@ pub struct JoinRequest {
     pub instance: u128,
     pub peer_addr: String,
     pub http_addr: String,
+    /// What it wants to become. A folder that is known keeps what is written of it.
+    pub intent: Intent,
 }
 
 /// Why a change of the cluster's members was not made, or is not known to be made.
@@ -99,18 +102,10 @@ pub struct JoinRequest {
 pub enum ManageError {
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
-    #[error("node {0} is not a member")]
-    NotAMember(NodeId),
-    #[error("node {0} is not a voter")]
-    NotAVoter(NodeId),
-    #[error("node {0} leads: hand leadership over first")]
-    Leads(NodeId),
-    #[error("without node {0} the voters that are live would be no quorum")]
-    QuorumLost(NodeId),
+    #[error(transparent)]
+    Refused(#[from] Refusal),
     #[error("node {0} did not take over in time")]
     NotTakenOver(NodeId),
-    #[error("another change of the members is under way")]
-    InProgress,
 }
 
 /// How fresh a read must be.
@@ -323,14 +318,25 @@ impl Node {
         Ok(Place { cluster_id: core.links.place.cluster_id, node_id })
     }
 
+    /// What a change of the members would do, or, without one, how they stand. On any member: asks the leader, once.
+    pub async fn plan(&self, change: Option<Change>) -> Result<Plan, Unavailable> {
+        self.running.core.plan(change).await
+    }
+
+    /// Makes a change of the members, unless its plan refuses it; with `basis`, only on the membership that was planned on. On
+    /// any member: asks the leader. A leader that is to go hands leadership over first.
+    pub async fn change(&self, change: Change, basis: Option<u64>) -> Result<(), ManageError> {
+        self.running.core.manage(ManageMessage::Change { change, basis }).await.map(|_| ())
+    }
+
     /// Hands leadership to the voter `to`, and returns when it leads. On any member: asks the leader.
     pub async fn transfer_leader(&self, to: NodeId) -> Result<(), ManageError> {
-        self.running.core.manage(ManageMessage::TransferLeader { to }).await.map(|_| ())
+        self.change(Change::Transfer { to }, None).await
     }
 
     /// Takes a member out of the cluster, unless the live voters that are left would be no quorum. On any member.
     pub async fn remove(&self, node_id: NodeId) -> Result<(), ManageError> {
-        self.running.core.manage(ManageMessage::Remove { node_id }).await.map(|_| ())
+        self.change(Change::Remove { node_id }, None).await
     }
 
     /// Where this node listens for peers, with the port that was chosen.

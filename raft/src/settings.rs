@@ -70,6 +70,9 @@ pub struct Settings {
     pub housekeeping_interval_ms: u64,
     /// Learners become voters while there are fewer voters than this.
     pub voters_target: usize,
+    /// A change of the voters that was left half-way is resumed after so long, in milliseconds; until then an operator may
+    /// take it back.
+    pub unfinished_wait_ms: u64,
     /// A learner has caught up when it is at most this many entries behind.
     pub promotion_lag_entries_max: u64,
 }
@@ -107,6 +110,7 @@ impl Default for Settings {
             cleanup_interval_ms: 60_000,
             housekeeping_interval_ms: 500,
             voters_target: 3,
+            unfinished_wait_ms: 30_000,
             promotion_lag_entries_max: 1_000,
         }
     }

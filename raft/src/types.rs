@@ -21,6 +21,21 @@ pub struct NodeRecord {
     pub http_addr: String,
     /// The random id of its data folder: another folder under the same node id is refused.
     pub instance: u128,
+    /// What it is to become, while it is a learner.
+    pub intent: Intent,
+}
+
+/// What a learner is to become.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Intent {
+    /// A voter, once it has caught up, while there are fewer voters than wanted.
+    #[default]
+    Voter,
+    /// Nothing else: it serves stale reads.
+    Learner,
+    /// A voter in the place of this member, once that one is away.
+    InPlaceOf(NodeId),
 }
 
 /// A log entry's content: an encoded [`Batch`](holdfast_ledger::command::Batch), encoded once by the leader and stored, sent

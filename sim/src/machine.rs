@@ -20,6 +20,7 @@ use holdfast_raft::node::{Consistency, JoinRequest, Node, Options, Start};
 use holdfast_raft::settings::Settings;
 use holdfast_raft::storage::StorageSettings;
 use holdfast_raft::transport::sim::SimNetwork;
+use holdfast_raft::types::Intent;
 use madsim::net::Endpoint;
 use tokio::time::sleep;
 
@@ -215,8 +216,12 @@ async fn start(ground: &Ground, number: u32) -> Result<Node, String> {
 
 /// Asks the members, one after the other, until one gives this folder a place.
 async fn admission(ground: &Ground, number: u32, instance: u128) -> Place {
-    let request =
-        JoinRequest { instance, peer_addr: peer_addr(number).to_string(), http_addr: http_addr(number).to_string() };
+    let request = JoinRequest {
+        instance,
+        peer_addr: peer_addr(number).to_string(),
+        http_addr: http_addr(number).to_string(),
+        intent: Intent::Voter,
+    };
     let endpoint = Endpoint::bind("0.0.0.0:0").await.expect("a machine has a free port");
     loop {
         for member in ground.machines.keys().filter(|member| **member != number) {

@@ -258,6 +258,7 @@ fn settings(schedule: &Schedule) -> Settings {
         clock_wait_ms: 1_000,
         cleanup_interval_ms: 5_000,
         housekeeping_interval_ms: 200,
+        unfinished_wait_ms: 2_000,
         voters_target: schedule.nodes as usize,
         ..Settings::default()
     }

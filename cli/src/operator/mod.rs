@@ -3,18 +3,21 @@
 //! It is apart from the public listener because who reaches it may change the cluster: it has no accounts, so it listens on
 //! loopback or on a network that the operator trusts (`--insecure`).
 //!
-//! What this deliberately does not do: plans, replacing and promoting members by hand. Joined nodes become voters by the
-//! leader's own rules.
+//! What this deliberately does not do: decide. Plans and refusals are the leader's, and joined nodes become voters by its rules.
 
 mod events;
 mod join;
+mod members;
 mod service_keys;
 mod views;
+mod waiting;
 
 pub use events::relay_routes;
 pub use join::ask_to_join;
+pub use members::Asked;
 pub use service_keys::service_named;
-pub use views::{Join, Joined, MemberView, NewServiceKey, StatusView, parse_hex};
+pub use views::{Join, Joined, MemberView, NewServiceKey, StatusView, parse_hex, place};
+pub use waiting::{Order, WaitingView, wait};
 
 use std::sync::Arc;
 
@@ -29,23 +32,10 @@ use holdfast_ledger::entities::Policy;
 use holdfast_raft::node::{Consistency, JoinRequest, ManageError, Node, Unavailable};
 use holdfast_services::payments::sandbox::Sandbox;
 use holdfast_services::payments::sandbox_server;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 /// The longest body that the operator's listener reads, in bytes.
 const BODY_BYTES_MAX: usize = 64 << 10;
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Transfer {
-    to: u64,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Remove {
-    node_id: u64,
-}
 
 /// A refusal: status and one line.
 struct Refused(StatusCode, String);
@@ -70,14 +60,8 @@ impl From<Unavailable> for Refused {
 
 impl From<ManageError> for Refused {
     fn from(error: ManageError) -> Refused {
-        let status = match error {
-            ManageError::Unavailable(_) | ManageError::NotTakenOver(_) | ManageError::InProgress => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
-            ManageError::NotAMember(_) => StatusCode::NOT_FOUND,
-            ManageError::NotAVoter(_) | ManageError::Leads(_) | ManageError::QuorumLost(_) => StatusCode::CONFLICT,
-        };
-        Refused(status, error.to_string())
+        // Who joins asks again: what is refused now will not be for ever.
+        Refused(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
     }
 }
 
@@ -87,8 +71,8 @@ pub fn router(node: Node, sandbox: Option<Arc<Sandbox>>) -> Router {
     Router::new()
         .route("/cluster/status", get(status))
         .route("/cluster/join", post(join))
-        .route("/cluster/transfer", post(transfer))
-        .route("/cluster/remove", post(remove))
+        .route("/cluster/plan", post(members::plan))
+        .route("/cluster/change", post(members::change))
         .route("/cluster/policy", get(policy).put(set_policy))
         .route("/cluster/service-keys", post(service_keys::register))
         .route("/events/rows", get(events::rows))
@@ -105,27 +89,9 @@ async fn join(State(node): State<Node>, body: Result<Json<Join>, JsonRejection>)
     let Json(join) = body?;
     let instance = parse_hex(&join.instance)
         .ok_or_else(|| Refused(StatusCode::BAD_REQUEST, "instance: not 32 hex digits".into()))?;
-    let request = JoinRequest { instance, peer_addr: join.peer_addr, http_addr: join.http_addr };
+    let request = JoinRequest { instance, peer_addr: join.peer_addr, http_addr: join.http_addr, intent: join.intent };
     let admitted = node.admit(request).await?;
     Ok(Json(Joined { cluster_id: format!("{:032x}", admitted.cluster_id), node_id: admitted.node_id }))
-}
-
-async fn transfer(
-    State(node): State<Node>,
-    body: Result<Json<Transfer>, JsonRejection>,
-) -> Result<Json<StatusView>, Refused> {
-    let Json(transfer) = body?;
-    node.transfer_leader(transfer.to).await?;
-    Ok(Json(node.status().into()))
-}
-
-async fn remove(
-    State(node): State<Node>,
-    body: Result<Json<Remove>, JsonRejection>,
-) -> Result<Json<StatusView>, Refused> {
-    let Json(remove) = body?;
-    node.remove(remove.node_id).await?;
-    Ok(Json(node.status().into()))
 }
 
 async fn policy(State(node): State<Node>) -> Result<Json<Policy>, Refused> {

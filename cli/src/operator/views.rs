@@ -1,7 +1,11 @@
 //! What the operator's listener says and is told.
 
+use holdfast_raft::identity::Place;
 use holdfast_raft::node::Status;
+use holdfast_raft::types::Intent;
 use serde::{Deserialize, Serialize};
+
+use crate::failure::Failure;
 
 /// What a node says of itself and its cluster. Ids of 128 bits are hex: JSON numbers do not hold them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,6 +61,9 @@ pub struct Join {
     pub instance: String,
     pub peer_addr: String,
     pub http_addr: String,
+    /// What it wants to become.
+    #[serde(default)]
+    pub intent: Intent,
 }
 
 /// What a joining node is given.
@@ -76,6 +83,13 @@ pub struct NewServiceKey {
     pub key_id: String,
     /// 64 hex digits.
     pub public_key: String,
+}
+
+/// The place that a joining node was given.
+pub fn place(joined: Joined) -> Result<Place, Failure> {
+    let cluster_id = parse_hex(&joined.cluster_id)
+        .ok_or_else(|| Failure::unreachable("--join: the answer's cluster_id is not 32 hex digits"))?;
+    Ok(Place { cluster_id, node_id: joined.node_id })
 }
 
 /// A 128-bit id from its 32 hex digits.

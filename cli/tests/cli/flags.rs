@@ -57,8 +57,6 @@ fn what_the_machine_does_not_allow_is_named() {
     refused(&[&serve[..], &["--peer", &taken, "--operator", free]].concat(), 3, &["--peer", &taken]);
     refused(&[&serve[..], &["--peer", free, "--operator", &taken]].concat(), 3, &["--operator", &taken]);
     refused(&["dev", "--data", "/dev/null/node", "--http", free], 3, &["--data", "/dev/null/node"]);
-    let neither = ["serve", "--data", data, "--http", free, "--peer", free, "--operator", free];
-    refused(&neither, 2, &["--bootstrap", "--join"]);
 }
 
 #[test]

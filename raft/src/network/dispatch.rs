@@ -11,6 +11,7 @@ use super::message::{self, ManageMessage, TransferMessage, TransferRefusal, Vote
 use super::snapshot::Incoming;
 use crate::format::{self, VoteRecord};
 use crate::node::Core;
+use crate::plan::Change;
 use crate::proposer::batch;
 use crate::session::{Acceptor, Admission, Failure, Handler, Hello, Refused, Welcome};
 
@@ -93,6 +94,7 @@ impl Handler for Requests {
             method::PROPOSE => propose(core, body).boxed(),
             method::MANAGE => manage(core, body).boxed(),
             method::PROGRESS => async move { Ok(format::encode(&core.progress_here().await)) }.boxed(),
+            method::PLAN => plan(core, body).boxed(),
             method::SNAPSHOT_BEGIN => self.incoming.begin(core, body),
             method::SNAPSHOT_CHUNK => self.incoming.chunk(body),
             method::SNAPSHOT_END => self.incoming.end(core, body),
@@ -146,6 +148,11 @@ async fn propose(core: Arc<Core>, body: Bytes) -> Answer {
     let proposer = core.proposer();
     let answers = groups.into_iter().map(|group| proposer.propose(group, true));
     Ok(format::encode(&futures_util::future::join_all(answers).await))
+}
+
+async fn plan(core: Arc<Core>, body: Bytes) -> Answer {
+    let change: Option<Change> = format::decode(&body).map_err(malformed)?;
+    Ok(format::encode(&core.plan_here(change).await))
 }
 
 async fn manage(core: Arc<Core>, body: Bytes) -> Answer {

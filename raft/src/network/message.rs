@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::format::{self, FormatError, LogIdRecord, VoteRecord};
 use crate::node::{JoinRequest, ManageError};
+use crate::plan::Change;
 use crate::types::{Entry, LogId, NodeId, TypeConfig, Vote};
 
 /// The methods of a session, by lane.
@@ -25,6 +26,7 @@ pub mod method {
     pub const SNAPSHOT_CHUNK: u8 = 10;
     pub const SNAPSHOT_END: u8 = 11;
     pub const PROGRESS: u8 = 12;
+    pub const PLAN: u8 = 13;
 }
 
 /// A body that is not what its method asks for.
@@ -255,8 +257,11 @@ pub enum TransferRefusal {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ManageMessage {
     Admit(JoinRequest),
-    TransferLeader { to: NodeId },
-    Remove { node_id: NodeId },
+    /// With `basis`: on this membership, by its log index, or not at all.
+    Change {
+        change: Change,
+        basis: Option<u64>,
+    },
 }
 
 /// The answer to a [`ManageMessage`]: the admitted node's id, else 0.

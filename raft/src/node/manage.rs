@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use openraft::errors::{ChangeMembershipError, ClientWriteError, RaftError};
-use openraft::raft::ClientWriteResponse;
 use openraft::type_config::TypeConfigExt;
 use openraft::type_config::alias::InstantOf;
 use openraft::{ChangeMembers, Precondition};
@@ -12,22 +11,24 @@ use openraft_rt::WatchReceiver as _;
 
 use super::{Core, JoinRequest, ManageError, Progress, Unavailable};
 use crate::format;
-use crate::members::{self, View};
+use crate::members;
 use crate::network::LinkError;
 use crate::network::message::{ManageAnswer, ManageMessage, method};
+use crate::plan::{Change, Plan, Refusal, View};
 use crate::proposer::Leader;
 use crate::session::{CallError, Lane};
-use crate::types::{NodeId, TypeConfig};
+use crate::types::{Intent, LogId, NodeId, NodeRecord, TypeConfig};
 
 /// Between two attempts at a change while another one is under way.
 const TRY_AGAIN: Duration = Duration::from_millis(50);
 
-type Written = Result<ClientWriteResponse<TypeConfig>, RaftError<TypeConfig, ClientWriteError<TypeConfig>>>;
+type Members = ChangeMembers<NodeId, NodeRecord>;
 
 impl Core {
     /// Makes a change here if this node leads, or asks the leader; looks for one for a while.
     pub async fn manage(&self, change: ManageMessage) -> ManageAnswer {
-        let look_until = TypeConfig::now() + self.settings.leader_wait();
+        // Long enough for leadership to be handed over first.
+        let look_until = TypeConfig::now() + self.settings.leader_wait() + self.settings.election_max() * 2;
         loop {
             self.check_running()?;
             let answer = match self.leader() {
@@ -85,49 +86,101 @@ impl Core {
         Ok(Progress { leader, live, lag_entries })
     }
 
+    /// What a change would do, as the leader knows it; asks it, if that is another node.
+    pub async fn plan(&self, change: Option<Change>) -> Result<Plan, Unavailable> {
+        self.check_running()?;
+        match self.leader() {
+            Leader::Me => self.plan_here(change).await,
+            Leader::Other(to, record) => {
+                let timeout = self.settings.election_max();
+                let body = format::encode(&change);
+                let asked = self.links.call(to, &record, Lane::Control, method::PLAN, &body, timeout).await;
+                let answer = asked.map_err(|_| Unavailable::NoLeader)?;
+                format::decode(&answer).unwrap_or(Err(Unavailable::NoLeader))
+            }
+            Leader::Unknown => Err(Unavailable::NoLeader),
+        }
+    }
+
+    /// What a change would do, if this node leads.
+    pub async fn plan_here(&self, change: Option<Change>) -> Result<Plan, Unavailable> {
+        if !self.leads() {
+            return Err(Unavailable::NoLeader);
+        }
+        let changing = self.members.try_lock().is_err();
+        let mut plan = self.view().await?.plan(change, self.lag_max());
+        if changing {
+            plan.refusal = Some(Refusal::InProgress);
+        }
+        Ok(plan)
+    }
+
     /// Makes a change, if this node leads.
-    pub async fn manage_here(&self, change: ManageMessage) -> ManageAnswer {
+    pub async fn manage_here(&self, message: ManageMessage) -> ManageAnswer {
         if !self.leads() {
             return Err(Unavailable::NoLeader.into());
         }
-        let _one_at_a_time = self.members.lock().await;
-        match change {
-            ManageMessage::Admit(request) => self.admit_here(request).await,
-            ManageMessage::TransferLeader { to } => self.transfer_here(to).await.map(|()| 0),
-            ManageMessage::Remove { node_id } => self.remove_here(node_id).await.map(|()| 0),
+        match message {
+            ManageMessage::Admit(request) => {
+                let _one_at_a_time = self.members.lock().await;
+                self.admit_here(request).await
+            }
+            ManageMessage::Change { change: Change::Transfer { to }, .. } => {
+                let _one_at_a_time = self.members.lock().await;
+                let plan = self.view().await?.plan(Some(Change::Transfer { to }), self.lag_max());
+                allowed(&plan)?;
+                self.transfer_here(to).await.map(|()| 0)
+            }
+            ManageMessage::Change { change, basis } => {
+                let one_at_a_time = self.members.try_lock();
+                let _one_at_a_time = one_at_a_time.map_err(|_| Refusal::InProgress)?;
+                self.change_here(change, basis).await.map(|()| 0)
+            }
         }
     }
 
     async fn admit_here(&self, request: JoinRequest) -> ManageAnswer {
+        let (view, at) = self.view_at().await?;
+        if view.unfinished().is_some() {
+            return Err(Refusal::Unfinished.into());
+        }
         let record = members::record(&request);
-        if let Some((id, known)) = self.view().await?.member_of(request.instance) {
+        if let Some((id, known)) = view.member_of(request.instance) {
+            let record = NodeRecord { intent: known.intent, ..record };
             if *known != record {
-                let moved = ChangeMembers::SetNodes(BTreeMap::from([(id, record)]));
-                self.change(moved, true).await?;
+                self.write(ChangeMembers::SetNodes(BTreeMap::from([(id, record)])), true, at).await?;
             }
             return Ok(id);
         }
         let blank = self.raft.write_blank().await.map_err(manage_error)?;
         let lineage = self.state()?.with_state(|state| state.meta().lineage);
         let id = members::node_id(lineage, blank.log_id.index());
-        self.change(ChangeMembers::AddNodes(BTreeMap::from([(id, record)])), true).await?;
+        self.write(ChangeMembers::AddNodes(BTreeMap::from([(id, record)])), true, at).await?;
         tracing::info!(node_id = id, peer_addr = request.peer_addr, "a node has joined");
         Ok(id)
     }
 
-    async fn remove_here(&self, node_id: NodeId) -> Result<(), ManageError> {
-        let view = self.answering(self.view().await?).await;
-        view.may_remove(node_id)?;
-        let leaving = BTreeSet::from([node_id]);
-        let change = match view.voters.contains(&node_id) {
-            true => ChangeMembers::RemoveVoters(leaving),
-            false => ChangeMembers::RemoveNodes(leaving),
-        };
-        self.change(change, false).await
+    /// Makes a change that its plan allows. Where leadership has to go elsewhere first, it is handed over, and the answer is
+    /// that this node does not lead: the next leader is asked then.
+    async fn change_here(&self, change: Change, basis: Option<u64>) -> Result<(), ManageError> {
+        let (view, at) = self.view_at().await?;
+        if basis.is_some_and(|basis| basis != view.basis) {
+            return Err(Refusal::Outdated.into());
+        }
+        let view = self.answering(view).await;
+        let plan = view.plan(Some(change.clone()), self.lag_max());
+        allowed(&plan)?;
+        if let Some(to) = plan.hand_over_to {
+            self.transfer_here(to).await?;
+            return Err(Unavailable::NoLeader.into());
+        }
+        let (members, retain) = written(&view, &plan, &change);
+        self.write(members, retain, at).await?;
+        tracing::info!(?change, "the members have changed");
+        Ok(())
     }
 
     async fn transfer_here(&self, to: NodeId) -> Result<(), ManageError> {
-        self.view().await?.may_lead(to)?;
         if to == self.node_id() {
             return Ok(());
         }
@@ -141,38 +194,67 @@ impl Core {
         }
     }
 
-    /// Changes the membership; while another change is under way, tries again for as long as one waits for a leader.
-    async fn change(
-        &self,
-        change: ChangeMembers<NodeId, crate::types::NodeRecord>,
-        retain: bool,
-    ) -> Result<(), ManageError> {
+    /// Changes the membership that was written at `at`, and no other.
+    async fn write(&self, change: Members, retain: bool, at: Option<LogId>) -> Result<(), ManageError> {
+        let unchanged = Precondition::LastMembershipLogId { last_membership_log_id: at };
         let try_until = TypeConfig::now() + self.settings.leader_wait();
         loop {
-            let changed: Written = self.raft.change_membership(change.clone(), retain).await;
+            let changed = self.raft.change_membership_if(change.clone(), retain, [unchanged.clone()]).await;
             match changed.map_err(manage_error) {
-                Err(ManageError::InProgress) if TypeConfig::now() < try_until => TypeConfig::sleep(TRY_AGAIN).await,
+                // A new leader's first entry, or the change before, may not be committed yet.
+                Err(ManageError::Refused(Refusal::InProgress)) if TypeConfig::now() < try_until => {
+                    TypeConfig::sleep(TRY_AGAIN).await
+                }
                 changed => return changed.map(|_| ()),
             }
         }
     }
 
-    /// Makes voters of the learners that can be, as the leader.
-    pub async fn promote(&self) {
-        let _one_at_a_time = self.members.lock().await;
-        let last_membership_log_id = *self.metrics().membership_config.log_id();
-        let Ok(view) = self.view().await else { return };
-        let (target, lag_max) = (self.settings.voters_target, self.settings.promotion_lag_entries_max);
-        let ready = view.to_promote(target, lag_max);
-        if ready.is_empty() || self.answering(view).await.to_promote(target, lag_max) != ready {
-            return;
+    /// Makes the changes that are due, as the leader.
+    pub async fn settle_members(&self) {
+        while let Some(change) = self.due().await {
+            let _one_at_a_time = self.members.lock().await;
+            let Ok((view, at)) = self.view_at().await else { return };
+            let view = self.answering(view).await;
+            if view.due(self.settings.voters_target, self.lag_max()).as_ref() != Some(&change) {
+                return;
+            }
+            let plan = view.plan(Some(change.clone()), self.lag_max());
+            let (members, retain) = written(&view, &plan, &change);
+            match self.write(members, retain, at).await {
+                Ok(()) => tracing::info!(?change, "a learner has become a voter"),
+                Err(error) => {
+                    tracing::info!(%error, ?change, "a learner could not become a voter yet");
+                    return;
+                }
+            }
         }
-        let unchanged = Precondition::LastMembershipLogId { last_membership_log_id };
-        let change = ChangeMembers::AddVoterIds(ready.clone());
-        match self.raft.change_membership_if(change, true, [unchanged]).await {
-            Ok(_) => tracing::info!(?ready, "learners have become voters"),
-            Err(error) => tracing::info!(%error, ?ready, "learners could not become voters yet"),
+    }
+
+    async fn due(&self) -> Option<Change> {
+        self.view().await.ok()?.due(self.settings.voters_target, self.lag_max())
+    }
+
+    /// Resumes a change of the voters that nobody is making any more. `left`: which one was seen, by its log index, and since
+    /// when, in milliseconds by the monotonic clock; the answer is what to say at the next look.
+    pub async fn finish_what_was_left(&self, left: Option<(u64, u64)>) -> Option<(u64, u64)> {
+        let one_at_a_time = self.members.try_lock().ok()?;
+        let view = self.view().await.ok()?;
+        view.unfinished()?;
+        let now_ms = self.guard.monotonic_ms();
+        let (_, since_ms) = left.filter(|(basis, _)| *basis == view.basis).unwrap_or((view.basis, now_ms));
+        if now_ms.saturating_sub(since_ms) < self.settings.unfinished_wait_ms {
+            return Some((view.basis, since_ms));
         }
+        if let Err(error) = self.change_here(Change::Resume, Some(view.basis)).await {
+            tracing::info!(%error, "a change of the voters that was left half-way cannot be resumed yet");
+        }
+        drop(one_at_a_time);
+        None
+    }
+
+    fn lag_max(&self) -> u64 {
+        self.settings.promotion_lag_entries_max
     }
 
     /// The same view, in which only those are live who answer right now: what was heard within an election time-out may be of
@@ -191,9 +273,17 @@ impl Core {
 
     /// What this node, leading, knows of the members.
     pub async fn view(&self) -> Result<View, Unavailable> {
+        self.view_at().await.map(|(view, _)| view)
+    }
+
+    /// The same, and where in the log the membership stands.
+    async fn view_at(&self) -> Result<(View, Option<LogId>), Unavailable> {
         // The metrics may not have a change yet that has just been made; what Raft itself has is asked for through its queue.
-        let membership = self.raft.with_raft_state(|state| state.membership_state.effective().membership().clone());
-        let membership = membership.await.map_err(|_| Unavailable::Stopping)?;
+        let effective = self.raft.with_raft_state(|state| {
+            let effective = state.membership_state.effective();
+            (*effective.log_id(), effective.membership().clone())
+        });
+        let (at, membership) = effective.await.map_err(|_| Unavailable::Stopping)?;
         let metrics = self.metrics();
         let last = metrics.last_log_index.unwrap_or(0);
         let now = TypeConfig::now();
@@ -202,13 +292,48 @@ impl Core {
         let live = heard.filter(|(_, at)| at.as_ref().is_some_and(|at| recent(at))).map(|(id, _)| *id);
         let matched = metrics.replication.iter().flatten();
         let lag = matched.filter_map(|(id, log_id)| Some((*id, last.saturating_sub(log_id.as_ref()?.index()))));
-        Ok(View {
-            voters: membership.voter_ids().collect(),
+        let view = View {
+            configs: membership.get_joint_config().clone(),
             nodes: membership.nodes().map(|(id, record)| (*id, record.clone())).collect(),
             live: live.chain([self.node_id()]).collect(),
             lag_entries: lag.collect(),
             leader: self.node_id(),
-        })
+            basis: at.map_or(0, |at| at.index()),
+        };
+        Ok((view, at))
+    }
+}
+
+fn allowed(plan: &Plan) -> Result<(), ManageError> {
+    plan.refusal.clone().map_or(Ok(()), |refusal| Err(refusal.into()))
+}
+
+/// A change as openraft is asked for it, and whether voters that go stay as learners.
+fn written(view: &View, plan: &Plan, change: &Change) -> (Members, bool) {
+    let voters = ChangeMembers::ReplaceAllVoters(plan.after.voters.clone());
+    let meaning = |id: &NodeId, intent: Intent| {
+        let record = view.nodes.get(id).cloned().unwrap_or_default();
+        ChangeMembers::SetNodes(BTreeMap::from([(*id, NodeRecord { intent, ..record })]))
+    };
+    match change {
+        Change::Promote { node_id } => (ChangeMembers::Batch(vec![meaning(node_id, Intent::Voter), voters]), true),
+        Change::Demote { node_id } => (ChangeMembers::Batch(vec![meaning(node_id, Intent::Learner), voters]), true),
+        Change::Replace { node_id, by } if plan.before.voters.contains(node_id) => {
+            (ChangeMembers::Batch(vec![meaning(by, Intent::Voter), voters]), false)
+        }
+        Change::Remove { node_id } if plan.before.voters.contains(node_id) => (voters, false),
+        Change::Remove { node_id } => (ChangeMembers::RemoveNodes(BTreeSet::from([*node_id])), false),
+        Change::Replace { node_id, by } => {
+            let goes = ChangeMembers::RemoveNodes(BTreeSet::from([*node_id]));
+            (ChangeMembers::Batch(vec![meaning(by, Intent::Voter), goes]), false)
+        }
+        Change::Resume => {
+            // Who was demoted stays; who was removed goes.
+            let goes = plan.before.voters.difference(&plan.after.voters);
+            let goes = goes.filter(|id| view.nodes.get(id).is_some_and(|record| record.intent != Intent::Learner));
+            (ChangeMembers::Batch(vec![ChangeMembers::RemoveNodes(goes.copied().collect()), voters]), true)
+        }
+        Change::Undo | Change::Transfer { .. } => (voters, true),
     }
 }
 
@@ -219,10 +344,11 @@ fn manage_error(error: RaftError<TypeConfig, ClientWriteError<TypeConfig>>) -> M
         RaftError::APIError(ClientWriteError::ForwardToLeader(_)) => Unavailable::NoLeader.into(),
         RaftError::APIError(ClientWriteError::ChangeMembershipError(
             Change::InProgress(_) | Change::UncommittedLeaderLog(_),
-        )) => ManageError::InProgress,
+        )) => Refusal::InProgress.into(),
         RaftError::APIError(ClientWriteError::ChangeMembershipError(Change::LearnerNotFound(missing))) => {
-            ManageError::NotAMember(missing.node_id)
+            Refusal::NotAMember { node_id: missing.node_id }.into()
         }
+        RaftError::APIError(ClientWriteError::PreconditionFailed(_)) => Refusal::Outdated.into(),
         error => {
             tracing::warn!(%error, "the members could not be changed");
             Unavailable::Unknown.into()

@@ -14,13 +14,14 @@ use crate::disk::SharedDisk;
 use crate::identity::{Identity, Place};
 use crate::network::message::ManageMessage;
 use crate::network::{Links, Network};
+use crate::plan::Change;
 use crate::proposer::Proposer;
 use crate::reads::Reads;
 use crate::runtime;
 use crate::state::Raft;
 use crate::stop::Stop;
 use crate::storage::Storage;
-use crate::types::{NodeRecord, TypeConfig};
+use crate::types::{Intent, NodeRecord, TypeConfig};
 
 /// The node that begins a cluster. Ids given later are log indexes of entries after its first ones, so never this.
 const FIRST_NODE_ID: u64 = 1;
@@ -47,8 +48,12 @@ pub(super) async fn start(options: Options) -> Result<Arc<Core>, StartError> {
     let listener =
         transport.listen(&peer_listen).await.map_err(|error| StartError::Listen { addr: peer_listen, error })?;
     let listens = listener.local_addr();
-    let record =
-        NodeRecord { peer_addr: peer_addr.unwrap_or_else(|| listens.clone()), http_addr, instance: identity.instance };
+    let record = NodeRecord {
+        peer_addr: peer_addr.unwrap_or_else(|| listens.clone()),
+        http_addr,
+        instance: identity.instance,
+        intent: Intent::Voter,
+    };
 
     let storage = Storage::open(disk.clone(), storage_settings).await?;
     let closing = storage.closing();
@@ -148,10 +153,11 @@ async fn hand_over(core: &Core) {
         return;
     }
     let Ok(view) = core.view().await else { return };
-    let others = view.voters.iter().filter(|id| **id != core.node_id() && view.live.contains(id));
+    let voters = view.voters();
+    let others = voters.iter().filter(|id| **id != core.node_id() && view.live.contains(id));
     let nearest = others.min_by_key(|id| view.lag_entries.get(id).copied().unwrap_or(u64::MAX));
     if let Some(to) = nearest.copied() {
-        let transfer = core.manage_here(ManageMessage::TransferLeader { to });
+        let transfer = core.manage_here(ManageMessage::Change { change: Change::Transfer { to }, basis: None });
         if !matches!(TypeConfig::timeout(DRAIN, transfer).await, Ok(Ok(_))) {
             tracing::info!(to, "leadership was not taken over in time; the others will elect");
         }

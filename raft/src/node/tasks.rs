@@ -148,15 +148,19 @@ fn is_due(core: &Core) -> bool {
 /// While this node leads: makes voters of learners that have caught up. On every node: makes a snapshot when much was logged,
 /// however few entries it was, and forgets who has left.
 async fn keep_house(core: Arc<Core>) {
-    let mut led_by = None;
+    let (mut led_by, mut left) = (None, None);
     while core.sleep(Duration::from_millis(core.settings.housekeeping_interval_ms)).await {
         let leader = core.metrics().current_leader;
         if leader.is_some() && leader != led_by {
             metrics::counter!("holdfast_leader_changes_total").increment(1);
             led_by = leader;
         }
-        if core.leads() {
-            core.promote().await;
+        match core.leads() {
+            true => {
+                core.settle_members().await;
+                left = core.finish_what_was_left(left).await;
+            }
+            false => left = None,
         }
         if core.logged_bytes.load(Ordering::Relaxed) >= core.settings.snapshot_bytes {
             core.logged_bytes.store(0, Ordering::Relaxed);
@@ -175,13 +179,14 @@ async fn keep_house(core: Arc<Core>) {
 async fn announce(core: Arc<Core>) {
     while core.sleep(SOON).await {
         let Some(known) = core.record_of(core.node_id()) else { continue };
-        if known == core.record {
+        if (&known.peer_addr, &known.http_addr) == (&core.record.peer_addr, &core.record.http_addr) {
             return;
         }
         let request = JoinRequest {
             instance: core.instance,
             peer_addr: core.record.peer_addr.clone(),
             http_addr: core.record.http_addr.clone(),
+            intent: known.intent,
         };
         if let Err(error) = core.manage(ManageMessage::Admit(request)).await {
             tracing::info!(%error, "this node's new address is not known to the cluster yet");

@@ -17,6 +17,7 @@ use holdfast_raft::storage::StorageSettings;
 use holdfast_raft::transport::Transport;
 use holdfast_raft::transport::grpc::Grpc;
 use holdfast_raft::transport::memory::MemoryNetwork;
+use holdfast_raft::types::Intent;
 use tempfile::TempDir;
 use tokio::runtime::Handle;
 
@@ -180,7 +181,12 @@ impl Cluster {
         let disk = self.ground.disk(at);
         let instance = Identity::open(&*disk).unwrap().instance;
         drop(disk);
-        let request = JoinRequest { instance, peer_addr: self.addrs[at].clone(), http_addr: "not yet known".into() };
+        let request = JoinRequest {
+            instance,
+            peer_addr: self.addrs[at].clone(),
+            http_addr: "not yet known".into(),
+            intent: Intent::Voter,
+        };
         let asked = self.nodes.iter().rev().flatten().next().expect("some node runs").clone();
         let place = asked.admit(request).await.unwrap();
         self.start(at, Start::Joined(place)).await.unwrap();

@@ -1,12 +1,15 @@
 use std::collections::BTreeSet;
 
-use holdfast_raft::node::{JoinRequest, ManageError};
+use holdfast_raft::node::JoinRequest;
+use holdfast_raft::plan::{Change, Refusal};
 use holdfast_raft::settings::Settings;
+use holdfast_raft::types::Intent;
 
 use super::harness::{Cluster, Ground, eventually, put, quick};
 
 fn request(instance: u128) -> JoinRequest {
-    JoinRequest { instance, peer_addr: format!("away-{instance}:1"), http_addr: "away:2".into() }
+    let peer_addr = format!("away-{instance}:1");
+    JoinRequest { instance, peer_addr, http_addr: "away:2".into(), intent: Intent::Voter }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -77,7 +80,7 @@ async fn leadership_is_handed_over_where_it_is_asked_for() {
     let back = cluster.node(leader).status().node_id;
     cluster.node(leader).transfer_leader(back).await.unwrap();
     assert_eq!(cluster.leader().await, leader);
-    assert_eq!(cluster.node(leader).transfer_leader(99).await, Err(ManageError::NotAMember(99)));
+    assert_eq!(cluster.node(leader).transfer_leader(99).await, Err(Refusal::NotAMember { node_id: 99 }.into()));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -87,11 +90,10 @@ async fn a_member_goes_unless_the_quorum_needs_it() {
     let others: Vec<_> = (0..3).filter(|at| *at != leader).collect();
     let id = |at: usize| cluster.node(at).status().node_id;
     let (own, gone, left) = (id(leader), id(others[0]), id(others[1]));
-    assert_eq!(cluster.node(leader).remove(own).await, Err(ManageError::Leads(own)));
     cluster.stop(others[0]).await;
     let node = cluster.node(leader);
     eventually("it is noticed that a voter is away", || async {
-        node.remove(left).await == Err(ManageError::QuorumLost(left))
+        node.remove(left).await == Err(Refusal::QuorumLost { voters: 2, live: 1, quorum: 2 }.into())
     })
     .await;
     node.remove(gone).await.unwrap();
@@ -99,4 +101,63 @@ async fn a_member_goes_unless_the_quorum_needs_it() {
     let members: BTreeSet<_> = cluster.node(leader).status().members.into_iter().map(|(id, _, _)| id).collect();
     assert_eq!(members, BTreeSet::from([own, left]));
     put(cluster.node(leader), "anna").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_is_to_go_hands_leadership_over_first() {
+    let cluster = Cluster::of_three(Ground::simulated(), quick()).await;
+    let leader = cluster.leader().await;
+    let other = cluster.node((leader + 1) % 3);
+    let own = cluster.node(leader).status().node_id;
+    let plan = other.plan(Some(Change::Remove { node_id: own })).await.unwrap();
+    assert_eq!((plan.refusal, plan.before.voters.len(), plan.after.voters.len()), (None, 3, 2));
+    assert!(plan.hand_over_to.is_some());
+    other.remove(own).await.unwrap();
+    let plan = other.plan(None).await.unwrap();
+    assert!(!plan.before.members.contains(&own));
+    put(other, "anna").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_demoted_voter_stays_a_learner_until_it_is_promoted() {
+    let cluster = Cluster::of_three(Ground::simulated(), Settings { voters_target: 3, ..quick() }).await;
+    let (leader, follower) = (cluster.leader().await, cluster.follower().await);
+    let (node, id) = (cluster.node(leader), cluster.node(follower).status().node_id);
+    node.change(Change::Demote { node_id: id }, None).await.unwrap();
+    cluster.eventually_voters(leader, 2).await;
+    put(node, "anna").await;
+    // Longer than the leader takes to look for whom it can promote.
+    tokio::time::sleep(std::time::Duration::from_millis(3 * quick().housekeeping_interval_ms)).await;
+    assert_eq!(node.plan(None).await.unwrap().before.voters.len(), 2);
+    node.change(Change::Promote { node_id: id }, None).await.unwrap();
+    cluster.eventually_voters(leader, 3).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_on_members_that_are_others_by_now_is_not_made() {
+    let mut cluster = Cluster::of_three(Ground::simulated(), quick()).await;
+    let leader = cluster.leader().await;
+    let basis = cluster.node(leader).plan(None).await.unwrap().basis;
+    let fourth = cluster.join().await;
+    let id = cluster.node(fourth).status().node_id;
+    let change = Change::Remove { node_id: id };
+    let node = cluster.node(leader);
+    assert_eq!(node.change(change.clone(), Some(basis)).await, Err(Refusal::Outdated.into()));
+    let basis = node.plan(Some(change.clone())).await.unwrap().basis;
+    assert_eq!(node.change(change, Some(basis)).await, Ok(()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_learner_takes_a_members_place_in_one_step() {
+    let mut cluster = Cluster::of_three(Ground::simulated(), quick()).await;
+    let fourth = cluster.join().await;
+    let (leader, follower) = (cluster.leader().await, cluster.follower().await);
+    let (old, new) = (cluster.node(follower).status().node_id, cluster.node(fourth).status().node_id);
+    cluster.stop(follower).await;
+    let node = cluster.node(leader);
+    let change = Change::Replace { node_id: old, by: new };
+    eventually("the newcomer has caught up", || async { node.change(change.clone(), None).await.is_ok() }).await;
+    let after = node.plan(None).await.unwrap().before;
+    assert!(after.voters.contains(&new) && !after.members.contains(&old), "{after:?}");
+    put(node, "anna").await;
 }
