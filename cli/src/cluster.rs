@@ -46,6 +46,8 @@ pub struct Member {
     /// What the node wrote to its standard error.
     pub log: PathBuf,
     peer: SocketAddr,
+    /// How it begins on a new folder.
+    start: Vec<String>,
     child: Option<Child>,
 }
 
@@ -67,10 +69,11 @@ impl Cluster {
             .map_err(|error| Failure::cannot_start(format!("HTTP client: {error}")))?;
         let mut cluster = Cluster { members: Vec::new(), http, plan };
         for number in 1..=cluster.plan.nodes {
-            let member = Member::plan(&cluster.plan.dir, number)
-                .map_err(|error| Failure::cannot_start(format!("{}: {error}", cluster.plan.dir.display())))?;
-            cluster.members.push(member);
-            cluster.restart(number - 1)?;
+            let start = match cluster.members.first() {
+                None => vec!["--bootstrap".into()],
+                Some(first) => vec!["--join".into(), first.operator.to_string()],
+            };
+            cluster.grow(start)?;
             if number == 1 {
                 // The others join through the first.
                 cluster.wait_for("the first node leads", |all| all[0].as_ref().is_some_and(|s| s.ready)).await?;
@@ -80,16 +83,23 @@ impl Cluster {
         Ok(cluster)
     }
 
+    /// Starts one more node, which begins as these flags say; without any, it waits to be told. Its index.
+    pub fn grow(&mut self, start: Vec<String>) -> Result<usize, Failure> {
+        let index = self.members.len();
+        let member = Member::plan(&self.plan.dir, index + 1, start)
+            .map_err(|error| Failure::cannot_start(format!("{}: {error}", self.plan.dir.display())))?;
+        self.members.push(member);
+        self.restart(index)?;
+        Ok(index)
+    }
+
     /// Starts a node that is not running, on the folder it had.
     pub fn restart(&mut self, index: usize) -> Result<(), Failure> {
-        let first_operator = self.members[0].operator;
         let member = &mut self.members[index];
         assert!(member.child.is_none(), "only a stopped node is started");
-        let start =
-            if index == 0 { vec!["--bootstrap".into()] } else { vec!["--join".into(), first_operator.to_string()] };
         let child = member
             .command(&self.plan.program)
-            .and_then(|mut command| command.args(start).args(&self.plan.flags).spawn())
+            .and_then(|mut command| command.args(&member.start).args(&self.plan.flags).spawn())
             .map_err(|error| Failure::cannot_start(format!("{}: {error}", self.plan.program.display())))?;
         member.child = Some(child);
         Ok(())
@@ -201,7 +211,8 @@ impl Cluster {
         self.wait_for("all nodes vote", complete).await.map(|_| ())
     }
 
-    async fn wait_for(
+    /// Waits until what the nodes say of themselves is as it should be.
+    pub async fn wait_for(
         &self,
         what: &str,
         reached: impl Fn(&[Option<StatusView>]) -> bool,
@@ -235,12 +246,12 @@ impl Drop for Cluster {
 }
 
 impl Member {
-    fn plan(dir: &Path, number: usize) -> io::Result<Member> {
+    fn plan(dir: &Path, number: usize, start: Vec<String>) -> io::Result<Member> {
         std::fs::create_dir_all(dir)?;
         let [http, peer, operator] = free_addresses()?;
         let data = dir.join(format!("node-{number}"));
         let log = dir.join(format!("node-{number}.log"));
-        Ok(Member { http, peer, operator, data, log, child: None })
+        Ok(Member { http, peer, operator, data, log, start, child: None })
     }
 
     fn command(&self, program: &Path) -> io::Result<Command> {

@@ -8,6 +8,8 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::{Operators, Problem, planned};
 
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
+/// Changes that the leader makes by itself are short; who asks meanwhile waits.
+const IN_PROGRESS_WAIT: Duration = Duration::from_secs(5);
 
 /// How far a newcomer is. Drawn on a terminal only.
 pub struct Bar {
@@ -36,14 +38,23 @@ impl Bar {
     }
 }
 
-/// Plans again and again while the newcomer is away or behind, for at most `wait_s` seconds. Answers with the last plan.
+/// Plans again while another change is under way, for a moment, and while the newcomer is away or behind, for at most `wait_s`
+/// seconds. Answers with the last plan.
 pub async fn wait(operators: &Operators, plan: Plan, wait_s: u64) -> Result<Plan, Problem> {
     let (started, mut plan, mut bar) = (Instant::now(), plan, Bar::new("catching up"));
-    while started.elapsed() < Duration::from_secs(wait_s) {
-        match &plan.refusal {
-            Some(Refusal::Lags { lag_entries, .. }) => bar.behind(*lag_entries),
-            Some(Refusal::NotLive { .. } | Refusal::NothingKnown { .. } | Refusal::InProgress) => {}
+    let wait = Duration::from_secs(wait_s);
+    loop {
+        let patience = match &plan.refusal {
+            Some(Refusal::Lags { lag_entries, .. }) => {
+                bar.behind(*lag_entries);
+                wait
+            }
+            Some(Refusal::NotLive { .. } | Refusal::NothingKnown { .. }) => wait,
+            Some(Refusal::InProgress) => wait.max(IN_PROGRESS_WAIT),
             _ => break,
+        };
+        if started.elapsed() > patience {
+            break;
         }
         tokio::time::sleep(LOOK_INTERVAL).await;
         plan = planned(operators, plan.change.clone()).await?;

@@ -170,10 +170,8 @@ async fn look(reach: &Reach) -> Result<(), Problem> {
 /// Plans a change, shows the plan, and makes it.
 async fn make(how: &Make, change: Change) -> Result<(), Problem> {
     let operators = Operators::new(&how.reach)?;
-    let mut plan = planned(&operators, Some(change.clone())).await?;
-    if how.wait > 0 {
-        plan = catch_up::wait(&operators, plan, how.wait).await?;
-    }
+    let plan = planned(&operators, Some(change.clone())).await?;
+    let plan = catch_up::wait(&operators, plan, how.wait).await?;
     if !how.reach.json {
         show::plan(&plan);
     }

@@ -11,6 +11,7 @@ mod faults;
 mod flags;
 mod full_disk;
 mod import;
+mod members;
 mod mirror;
 mod node;
 mod rush;
