@@ -104,7 +104,7 @@ async fn feed(
         let told = start(&seen.value, after)?;
         return Ok(respond(app, reader, Feed { told }));
     }
-    let limit = paging::wanted(query.limit.as_deref(), None)?.limit;
+    let limit = paging::limit(query.limit.as_deref())?;
     let freshness = freshness(&headers, query.consistency.as_deref(), query.min_index.as_deref())?;
     let seen = app.read(freshness, |state| page(state, after, limit)).await?;
     start(&seen.value, after).map_err(|fault| fault.log_index(seen.index))?;

@@ -41,6 +41,11 @@ pub fn json(status: StatusCode, body: &impl Serialize, log_index: u64) -> Respon
     response
 }
 
+/// 204, with the index that decided.
+pub fn no_content(log_index: u64) -> Response {
+    (StatusCode::NO_CONTENT, [(LOG_INDEX, HeaderValue::from(log_index))]).into_response()
+}
+
 /// The strong entity tag of a version.
 pub fn etag(version: u64) -> HeaderValue {
     HeaderValue::try_from(format!("\"{version}\"")).expect("digits in quotes are a header value")

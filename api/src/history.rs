@@ -1,22 +1,20 @@
 //! Why an entity is as it is: its changes, each with the log index that decided it.
 
-use axum::extract::{OriginalUri, State};
+use axum::extract::State;
 use axum::response::Response;
 use holdfast_ledger::entities::Change;
-use holdfast_ledger::id::{Id, OrderId, TicketId};
-use holdfast_ledger::query::{self, Page};
-use http::{HeaderMap, StatusCode, Uri};
+use holdfast_ledger::id::{OrderId, TicketId};
+use holdfast_ledger::query::{self, Cursor};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::app::{App, Seen};
+use crate::app::{App, Ledger, Seen};
 use crate::error::Fault;
 use crate::fields::path_id;
-use crate::headers::{freshness, json};
 use crate::openapi::{EntityId, Time};
 use crate::orders::owned;
-use crate::paging;
-use crate::router::{PageQuery, PathText, QueryOf};
+use crate::paging::Listing;
+use crate::router::{PageQuery, PathText};
 use crate::session::Caller;
 use crate::time::{Rfc3339, rfc3339};
 
@@ -40,25 +38,16 @@ struct ChangeView {
     get, path = "/api/tickets/{id}/history", tag = "tickets", params(PageQuery),
     responses((status = 200, description = "Done", body = Vec<ChangeView>))
 )]
-pub async fn of_ticket(
-    State(app): State<App>,
-    PathText(id): PathText,
-    OriginalUri(uri): OriginalUri,
-    headers: HeaderMap,
-    QueryOf(query): QueryOf<PageQuery>,
-) -> Result<Response, Fault> {
+pub async fn of_ticket(State(app): State<App>, PathText(id): PathText, listing: Listing) -> Result<Response, Fault> {
     let id: TicketId = path_id(&id, "id")?;
-    let wanted = paging::wanted(query.limit.as_deref(), query.cursor.as_deref())?;
-    let freshness = freshness(&headers, query.consistency.as_deref(), query.min_index.as_deref())?;
-    let read = |state: &_| {
-        let history = query::history(state, id.0, wanted.after.as_ref(), wanted.limit)?;
-        Ok((query::ticket(state, id)?.is_some(), history))
+    let find = |state: &Ledger, after: Option<&Cursor>, limit| {
+        Ok((query::ticket(state, id)?.is_some(), query::history(state, id.0, after, limit)?))
     };
-    let Seen { value: (exists, page), index, .. } = app.read(freshness, read).await?;
+    let Seen { value: (exists, page), index, .. } = listing.read(&app, find).await?;
     if !exists {
         return Err(Fault::not_found("ticket_not_found").log_index(index));
     }
-    Ok(answer(&page, index, &uri))
+    Ok(listing.answer_page(&page, index, view))
 }
 
 /// `GET /api/orders/:orderId/history`: the caller's own.
@@ -70,33 +59,23 @@ pub async fn of_order(
     State(app): State<App>,
     caller: Caller,
     PathText(id): PathText,
-    OriginalUri(uri): OriginalUri,
-    headers: HeaderMap,
-    QueryOf(query): QueryOf<PageQuery>,
+    listing: Listing,
 ) -> Result<Response, Fault> {
     let id: OrderId = path_id(&id, "orderId")?;
-    let wanted = paging::wanted(query.limit.as_deref(), query.cursor.as_deref())?;
-    let freshness = freshness(&headers, query.consistency.as_deref(), query.min_index.as_deref())?;
-    let entity: Id = id.0;
-    let read = |state: &_| {
-        let history = query::history(state, entity, wanted.after.as_ref(), wanted.limit)?;
-        Ok((query::order(state, id)?, history))
+    let find = |state: &Ledger, after: Option<&Cursor>, limit| {
+        Ok((query::order(state, id)?, query::history(state, id.0, after, limit)?))
     };
-    let Seen { value: (order, page), index, .. } = app.read(freshness, read).await?;
+    let Seen { value: (order, page), index, .. } = listing.read(&app, find).await?;
     owned(order, &caller, index)?;
-    Ok(answer(&page, index, &uri))
+    Ok(listing.answer_page(&page, index, view))
 }
 
-fn answer(page: &Page<(u64, Change)>, index: u64, uri: &Uri) -> Response {
-    let view = |(version, change): &(u64, Change)| ChangeView {
+fn view((version, change): &(u64, Change)) -> ChangeView {
+    ChangeView {
         version: *version,
         event: change.event_type.name(),
         log_index: change.index,
         time: rfc3339(change.time_ms),
         order_id: change.order,
-    };
-    let views: Vec<_> = page.rows.iter().map(view).collect();
-    let mut response = json(StatusCode::OK, &views, index);
-    paging::link_next(&mut response, uri, page.next.as_ref());
-    response
+    }
 }

@@ -9,12 +9,25 @@ use holdfast_ledger::limits::IDEMPOTENCY_KEY_BYTES_MAX;
 use http::{HeaderMap, HeaderName};
 use xxhash_rust::xxh3::xxh3_128;
 
+use crate::app::{App, Done, Refused};
 use crate::error::Fault;
+use crate::session::Caller;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
+/// Asks the ledger for `command`, once for all requests with the same key.
+pub async fn once(
+    app: &App,
+    caller: &Caller,
+    headers: &HeaderMap,
+    command: Command,
+) -> Result<Result<Done, Refused>, Fault> {
+    let key = key(headers, &command)?;
+    app.propose(caller.actor(), key, command).await
+}
+
 /// The key of a request for `command`, if it has one. 400 where it is malformed.
-pub fn key(headers: &HeaderMap, command: &Command) -> Result<Option<IdempotencyKey>, Fault> {
+fn key(headers: &HeaderMap, command: &Command) -> Result<Option<IdempotencyKey>, Fault> {
     let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
     let Some(value) = values.next() else { return Ok(None) };
     let malformed = || {

@@ -4,14 +4,14 @@
 //! of his own; nobody else can lock it meanwhile. He takes the offer by ordering the ticket, like anybody would.
 
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use holdfast_ledger::command::Command;
 use holdfast_ledger::entities::Ticket;
 use holdfast_ledger::id::{TicketId, UserId};
 use holdfast_ledger::query::{self, Position};
 use holdfast_ledger::store::StoreError;
 use holdfast_raft::node::Consistency;
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, StatusCode};
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -20,10 +20,10 @@ use utoipa_axum::routes;
 use crate::app::{App, Ledger};
 use crate::error::Fault;
 use crate::fields::path_id;
-use crate::headers::{LOG_INDEX, freshness, json};
+use crate::headers::{json, no_content};
 use crate::idempotency;
 use crate::openapi::{EntityId, IdempotencyParam, Problem, Time};
-use crate::router::{PathText, QueryOf, ReadQuery};
+use crate::router::{Fresh, PathText, ReadQuery};
 use crate::session::Caller;
 use crate::tickets::status_name;
 use crate::time::{Rfc3339, rfc3339};
@@ -91,10 +91,8 @@ async fn show(
     State(app): State<App>,
     caller: Caller,
     PathText(id): PathText,
-    headers: HeaderMap,
-    QueryOf(query): QueryOf<ReadQuery>,
+    Fresh(freshness): Fresh,
 ) -> Result<Response, Fault> {
-    let freshness = freshness(&headers, query.consistency.as_deref(), query.min_index.as_deref())?;
     answer(&app, StatusCode::OK, &caller, path_id(&id, "id")?, freshness).await
 }
 
@@ -114,8 +112,7 @@ async fn join(
 ) -> Result<Response, Fault> {
     let ticket = path_id(&id, "id")?;
     let command = Command::JoinLine { ticket };
-    let key = idempotency::key(&headers, &command)?;
-    let done = app.propose(caller.actor(), key, command).await??;
+    let done = idempotency::once(&app, &caller, &headers, command).await??;
     answer(&app, StatusCode::CREATED, &caller, ticket, Consistency::AtLeast(done.index)).await
 }
 
@@ -131,9 +128,8 @@ async fn leave(
     headers: HeaderMap,
 ) -> Result<Response, Fault> {
     let command = Command::LeaveLine { ticket: path_id(&id, "id")? };
-    let key = idempotency::key(&headers, &command)?;
-    let done = app.propose(caller.actor(), key, command).await??;
-    Ok((StatusCode::NO_CONTENT, [(LOG_INDEX, HeaderValue::from(done.decided_at))]).into_response())
+    let done = idempotency::once(&app, &caller, &headers, command).await??;
+    Ok(no_content(done.decided_at))
 }
 
 async fn answer(
@@ -159,13 +155,7 @@ fn standing(state: &Ledger, user: UserId, id: TicketId) -> Result<Option<(Ticket
     get, path = "/api/line", tag = "tickets", security(("session" = [])), params(ReadQuery),
     responses((status = 200, description = "All of them", body = Vec<PlaceView>))
 )]
-async fn list(
-    State(app): State<App>,
-    caller: Caller,
-    headers: HeaderMap,
-    QueryOf(query): QueryOf<ReadQuery>,
-) -> Result<Response, Fault> {
-    let freshness = freshness(&headers, query.consistency.as_deref(), query.min_index.as_deref())?;
+async fn list(State(app): State<App>, caller: Caller, Fresh(freshness): Fresh) -> Result<Response, Fault> {
     let user = caller.signed_in.user;
     let find = |state: &Ledger| {
         let places = query::places_of_user(state, user)?.into_iter();

@@ -1,7 +1,7 @@
 //! Orders: locking tickets, watching and extending the lock, giving it up.
 
-use axum::extract::{OriginalUri, State};
-use axum::response::{IntoResponse, Response};
+use axum::extract::State;
+use axum::response::Response;
 use holdfast_ledger::command::{Command, Seen, Wanted};
 use holdfast_ledger::entities::{CancelReason, Order, OrderStatus};
 use holdfast_ledger::id::{OrderId, PaymentId, TicketId, UserId};
@@ -20,12 +20,12 @@ use crate::app::{App, Done};
 use crate::body::JsonBody;
 use crate::error::Fault;
 use crate::fields::{self, Complaints, Raw, path_id, price_json};
-use crate::headers::{IDEMPOTENCY_REPLAYED, LOG_INDEX, etag, freshness, if_match, json, not_modified};
+use crate::headers::{IDEMPOTENCY_REPLAYED, etag, if_match, json, no_content, not_modified};
 use crate::history;
 use crate::idempotency;
 use crate::openapi::{Amount, CurrencyCode, EntityId, IdempotencyParam, IfMatchParam, IfNoneMatchParam, Problem, Time};
-use crate::paging;
-use crate::router::{PageQuery, PathText, QueryOf, ReadQuery};
+use crate::paging::Listing;
+use crate::router::{Fresh, PageQuery, PathText, ReadQuery};
 use crate::session::Caller;
 use crate::time::{Rfc3339, rfc3339};
 
@@ -239,8 +239,7 @@ pub async fn place(
     body: JsonBody,
 ) -> Result<Response, Fault> {
     let command = Command::PlaceOrder { tickets: body.parse::<PlaceBody>()?.wanted()? };
-    let key = idempotency::key(&headers, &command)?;
-    let done = app.propose(caller.actor(), key, command).await??;
+    let done = idempotency::once(&app, &caller, &headers, command).await??;
     answer(&app, StatusCode::CREATED, &done).await
 }
 
@@ -259,8 +258,7 @@ pub async fn extend(
     headers: HeaderMap,
 ) -> Result<Response, Fault> {
     let command = Command::ExtendLock { order: path_id(&id, "orderId")? };
-    let key = idempotency::key(&headers, &command)?;
-    let done = app.propose(caller.actor(), key, command).await??;
+    let done = idempotency::once(&app, &caller, &headers, command).await??;
     answer(&app, StatusCode::OK, &done).await
 }
 
@@ -281,15 +279,14 @@ pub async fn cancel(
     headers: HeaderMap,
 ) -> Result<Response, Fault> {
     let command = Command::CancelOrder { order: path_id(&id, "orderId")?, version: if_match(&headers)? };
-    let key = idempotency::key(&headers, &command)?;
-    let decided_at = match app.propose(caller.actor(), key, command).await? {
+    let decided_at = match idempotency::once(&app, &caller, &headers, command).await? {
         Ok(done) => done.decided_at,
         Err(refused) => match refused.refusal {
             Refusal::OrderCancelled { .. } | Refusal::OrderExpired { .. } => refused.decided_at,
             _ => return Err(refused.into()),
         },
     };
-    Ok((StatusCode::NO_CONTENT, [(LOG_INDEX, HeaderValue::from(decided_at))]).into_response())
+    Ok(no_content(decided_at))
 }
 
 /// The order that a command made or changed, as it is now.
@@ -315,10 +312,9 @@ pub async fn show(
     caller: Caller,
     PathText(id): PathText,
     headers: HeaderMap,
-    QueryOf(query): QueryOf<ReadQuery>,
+    Fresh(freshness): Fresh,
 ) -> Result<Response, Fault> {
     let id = path_id(&id, "orderId")?;
-    let freshness = freshness(&headers, query.consistency.as_deref(), query.min_index.as_deref())?;
     let seen = app.read(freshness, |state| query::order(state, id)).await?;
     let order = owned(seen.value, &caller, seen.index)?;
     if let Some(response) = not_modified(&headers, order.version, seen.index) {
@@ -343,20 +339,8 @@ pub fn owned(order: Option<Order>, caller: &Caller, log_index: u64) -> Result<Or
     get, path = "/api/orders", tag = "orders", security(("session" = [])), params(PageQuery),
     responses((status = 200, description = "Done", body = Vec<OrderView>))
 )]
-pub async fn list(
-    State(app): State<App>,
-    caller: Caller,
-    OriginalUri(uri): OriginalUri,
-    headers: HeaderMap,
-    QueryOf(query): QueryOf<PageQuery>,
-) -> Result<Response, Fault> {
-    let freshness = freshness(&headers, query.consistency.as_deref(), query.min_index.as_deref())?;
-    let wanted = paging::wanted(query.limit.as_deref(), query.cursor.as_deref())?;
+pub async fn list(State(app): State<App>, caller: Caller, listing: Listing) -> Result<Response, Fault> {
     let user = caller.signed_in.user;
-    let after = wanted.after.as_ref();
-    let seen = app.read(freshness, |state| query::orders_of_user(state, user, after, wanted.limit)).await?;
-    let views: Vec<_> = seen.value.rows.iter().map(|(id, order)| OrderView::new(*id, order, seen.now_ms)).collect();
-    let mut response = json(StatusCode::OK, &views, seen.index);
-    paging::link_next(&mut response, &uri, seen.value.next.as_ref());
-    Ok(response)
+    let seen = listing.read(&app, |state, after, limit| query::orders_of_user(state, user, after, limit)).await?;
+    Ok(listing.answer(&seen, |(id, order)| OrderView::new(*id, order, seen.now_ms)))
 }

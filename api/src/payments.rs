@@ -26,11 +26,11 @@ use crate::app::App;
 use crate::body::JsonBody;
 use crate::error::{Fault, payment_refused};
 use crate::fields::{self, Complaints, Raw, path_id, price_json};
-use crate::headers::{IDEMPOTENCY_REPLAYED, LOG_INDEX, etag, freshness, json, not_modified};
+use crate::headers::{IDEMPOTENCY_REPLAYED, LOG_INDEX, etag, json, not_modified};
 use crate::idempotency;
 use crate::openapi::{Amount, CurrencyCode, EntityId, IdempotencyParam, IfNoneMatchParam, Problem, Time};
 use crate::orders::status_name;
-use crate::router::{PathText, QueryOf, ReadQuery};
+use crate::router::{Fresh, PathText, ReadQuery};
 use crate::session::Caller;
 use crate::time::{Rfc3339, rfc3339};
 
@@ -166,8 +166,7 @@ pub async fn pay(
         complaints.settle(order.zip(token))?
     };
     let command = Command::BeginPayment { order, token };
-    let key = idempotency::key(&headers, &command)?;
-    let done = match app.propose(caller.actor(), key, command).await? {
+    let done = match idempotency::once(&app, &caller, &headers, command).await? {
         Ok(done) => done,
         Err(refused) => {
             return Err(payment_refused(&refused.refusal, refused.now_ms).log_index(refused.decided_at));
@@ -268,10 +267,9 @@ pub async fn show(
     caller: Caller,
     PathText(id): PathText,
     headers: HeaderMap,
-    QueryOf(query): QueryOf<ReadQuery>,
+    Fresh(freshness): Fresh,
 ) -> Result<Response, Fault> {
     let id: PaymentId = path_id(&id, "id")?;
-    let freshness = freshness(&headers, query.consistency.as_deref(), query.min_index.as_deref())?;
     let seen = app.read(freshness, |state| payment_and_order(state, id)).await?;
     let found = seen.value.ok_or_else(|| Fault::not_found("payment_not_found").log_index(seen.index));
     let (payment, order) = found?;

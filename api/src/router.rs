@@ -3,6 +3,7 @@
 use axum::Router;
 use axum::extract::{FromRequestParts, Path, Query};
 use axum::middleware::from_fn_with_state;
+use holdfast_raft::node::Consistency;
 use http::request::Parts;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -13,6 +14,7 @@ use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::error::Fault;
+use crate::headers::freshness;
 use crate::{
     cluster, events, health, line, live, middleware, openapi, operator, orders, pages, payments, sales, services,
     signed_ticket, tickets, users, watch,
@@ -100,6 +102,18 @@ pub struct ReadQuery {
     pub consistency: Option<String>,
     #[serde(rename = "min-index")]
     pub min_index: Option<String>,
+}
+
+/// How fresh the caller wants a read of one entity.
+pub struct Fresh(pub Consistency);
+
+impl FromRequestParts<App> for Fresh {
+    type Rejection = Fault;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Fresh, Fault> {
+        let QueryOf(query) = QueryOf::<ReadQuery>::from_request_parts(parts, app).await?;
+        freshness(&parts.headers, query.consistency.as_deref(), query.min_index.as_deref()).map(Fresh)
+    }
 }
 
 /// Which page of a list, and how fresh.

@@ -1,6 +1,6 @@
 //! What a seller has sold.
 
-use axum::extract::{OriginalUri, State};
+use axum::extract::State;
 use axum::response::Response;
 use holdfast_ledger::entities::{Change, Holding, Order, Ticket};
 use holdfast_ledger::event::EventType;
@@ -8,7 +8,6 @@ use holdfast_ledger::id::{OrderId, TicketId, UserId};
 use holdfast_ledger::money::Currency;
 use holdfast_ledger::query::{self, Cursor, Page};
 use holdfast_ledger::store::StoreError;
-use http::{HeaderMap, StatusCode};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
@@ -18,10 +17,9 @@ use utoipa_axum::routes;
 use crate::app::{App, Ledger};
 use crate::error::Fault;
 use crate::fields::price_json;
-use crate::headers::{freshness, json};
 use crate::openapi::{Amount, CurrencyCode, EntityId, Time};
-use crate::paging;
-use crate::router::{PageQuery, QueryOf};
+use crate::paging::Listing;
+use crate::router::PageQuery;
 use crate::session::Caller;
 use crate::time::{Rfc3339, rfc3339};
 
@@ -79,21 +77,10 @@ impl Sale {
     get, path = "/api/sales", tag = "tickets", security(("session" = [])), params(PageQuery),
     responses((status = 200, description = "A page of them", body = Vec<SaleView>))
 )]
-async fn list(
-    State(app): State<App>,
-    caller: Caller,
-    OriginalUri(uri): OriginalUri,
-    headers: HeaderMap,
-    QueryOf(query): QueryOf<PageQuery>,
-) -> Result<Response, Fault> {
-    let freshness = freshness(&headers, query.consistency.as_deref(), query.min_index.as_deref())?;
-    let wanted = paging::wanted(query.limit.as_deref(), query.cursor.as_deref())?;
-    let (seller, after) = (caller.signed_in.user, wanted.after.as_ref());
-    let seen = app.read(freshness, |state| sales(state, seller, after, wanted.limit)).await?;
-    let views: Vec<_> = seen.value.rows.iter().map(Sale::view).collect();
-    let mut response = json(StatusCode::OK, &views, seen.index);
-    paging::link_next(&mut response, &uri, seen.value.next.as_ref());
-    Ok(response)
+async fn list(State(app): State<App>, caller: Caller, listing: Listing) -> Result<Response, Fault> {
+    let seller = caller.signed_in.user;
+    let seen = listing.read(&app, |state, after, limit| sales(state, seller, after, limit)).await?;
+    Ok(listing.answer(&seen, Sale::view))
 }
 
 fn sales(state: &Ledger, seller: UserId, after: Option<&Cursor>, limit: usize) -> Result<Page<Sale>, StoreError> {

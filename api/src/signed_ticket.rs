@@ -19,7 +19,7 @@ use holdfast_ledger::money::Currency;
 use holdfast_ledger::query;
 use holdfast_ledger::store::StoreError;
 use holdfast_raft::node::Consistency;
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderValue, StatusCode, header};
 use qrcode::render::svg::Color;
 use qrcode::{EcLevel, QrCode};
 use serde::{Deserialize, Serialize};
@@ -32,10 +32,10 @@ use crate::app::{App, Ledger};
 use crate::body::JsonBody;
 use crate::error::Fault;
 use crate::fields::{self, Raw, path_id, price_json};
-use crate::headers::{freshness, json};
+use crate::headers::json;
 use crate::openapi::{Amount, CurrencyCode, EntityId, Problem, Time};
 use crate::orders::owned;
-use crate::router::{PathText, PathTexts, QueryOf, ReadQuery};
+use crate::router::{Fresh, PathText, PathTexts, QueryOf, ReadQuery};
 use crate::session::{self, Caller};
 use crate::time::{Rfc3339, rfc3339};
 use crate::token::Purpose;
@@ -142,11 +142,9 @@ async fn of_order(
     State(app): State<App>,
     caller: Caller,
     PathText(id): PathText,
-    headers: HeaderMap,
-    QueryOf(query): QueryOf<ReadQuery>,
+    Fresh(freshness): Fresh,
 ) -> Result<Response, Fault> {
     let id: OrderId = path_id(&id, "orderId")?;
-    let freshness = freshness(&headers, query.consistency.as_deref(), query.min_index.as_deref())?;
     let (bought, index) = bought(&app, &caller, id, freshness).await?;
     let view = |line: &'_ holdfast_ledger::entities::OrderLine| {
         let ticket = bought.tickets.get(&line.ticket)?;

@@ -1,11 +1,11 @@
 //! Watching a ticket: whoever does is told when its price changes.
 
-use axum::extract::{OriginalUri, State};
-use axum::response::{IntoResponse, Response};
+use axum::extract::State;
+use axum::response::Response;
 use holdfast_ledger::command::Command;
 use holdfast_ledger::id::TicketId;
 use holdfast_ledger::query;
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -14,10 +14,10 @@ use utoipa_axum::routes;
 use crate::app::App;
 use crate::error::Fault;
 use crate::fields::path_id;
-use crate::headers::{LOG_INDEX, freshness, json};
+use crate::headers::{json, no_content};
 use crate::openapi::Problem;
-use crate::paging;
-use crate::router::{PageQuery, PathText, QueryOf, ReadQuery};
+use crate::paging::Listing;
+use crate::router::{Fresh, PageQuery, PathText, ReadQuery};
 use crate::session::Caller;
 use crate::tickets::TicketView;
 
@@ -40,11 +40,9 @@ async fn show(
     State(app): State<App>,
     caller: Caller,
     PathText(id): PathText,
-    headers: HeaderMap,
-    QueryOf(query): QueryOf<ReadQuery>,
+    Fresh(freshness): Fresh,
 ) -> Result<Response, Fault> {
     let id: TicketId = path_id(&id, "id")?;
-    let freshness = freshness(&headers, query.consistency.as_deref(), query.min_index.as_deref())?;
     let user = caller.signed_in.user;
     let find = |state: &_| Ok((query::ticket(state, id)?.is_some(), query::is_watching(state, user, id)?));
     let seen = app.read(freshness, find).await?;
@@ -79,7 +77,7 @@ async fn unwatch(State(app): State<App>, caller: Caller, PathText(id): PathText)
 
 async fn act(app: &App, caller: Caller, command: Command) -> Result<Response, Fault> {
     let done = app.propose(caller.actor(), None, command).await??;
-    Ok((StatusCode::NO_CONTENT, [(LOG_INDEX, http::HeaderValue::from(done.decided_at))]).into_response())
+    Ok(no_content(done.decided_at))
 }
 
 /// `GET /api/watches`: the tickets that the caller watches, newest first.
@@ -87,19 +85,8 @@ async fn act(app: &App, caller: Caller, command: Command) -> Result<Response, Fa
     get, path = "/api/watches", tag = "tickets", security(("session" = [])), params(PageQuery),
     responses((status = 200, description = "The tickets", body = Vec<TicketView>))
 )]
-async fn list(
-    State(app): State<App>,
-    caller: Caller,
-    OriginalUri(uri): OriginalUri,
-    headers: HeaderMap,
-    QueryOf(query): QueryOf<PageQuery>,
-) -> Result<Response, Fault> {
-    let freshness = freshness(&headers, query.consistency.as_deref(), query.min_index.as_deref())?;
-    let wanted = paging::wanted(query.limit.as_deref(), query.cursor.as_deref())?;
-    let (user, after) = (caller.signed_in.user, wanted.after.as_ref());
-    let seen = app.read(freshness, |state| query::watches_of_user(state, user, after, wanted.limit)).await?;
-    let views: Vec<_> = seen.value.rows.iter().map(|(id, ticket)| TicketView::new(*id, ticket)).collect();
-    let mut response = json(StatusCode::OK, &views, seen.index);
-    paging::link_next(&mut response, &uri, seen.value.next.as_ref());
-    Ok(response)
+async fn list(State(app): State<App>, caller: Caller, listing: Listing) -> Result<Response, Fault> {
+    let user = caller.signed_in.user;
+    let seen = listing.read(&app, |state, after, limit| query::watches_of_user(state, user, after, limit)).await?;
+    Ok(listing.answer(&seen, |(id, ticket)| TicketView::new(*id, ticket)))
 }

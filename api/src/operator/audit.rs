@@ -1,21 +1,19 @@
 //! What operators did: rows that carry each other's hash, so that none can be changed or left out unseen.
 
-use axum::extract::{OriginalUri, State};
+use axum::extract::State;
 use axum::response::Response;
 use holdfast_ledger::command::Service;
 use holdfast_ledger::entities::{AuditActor, AuditRow, AuditSubject};
 use holdfast_ledger::query;
-use http::{HeaderMap, StatusCode};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Onlooker;
 use crate::app::App;
 use crate::error::Fault;
-use crate::headers::{freshness, json};
 use crate::openapi::Time;
-use crate::paging;
-use crate::router::{PageQuery, QueryOf};
+use crate::paging::Listing;
+use crate::router::PageQuery;
 use crate::time::{Rfc3339, rfc3339};
 
 /// One thing that an operator did.
@@ -79,19 +77,7 @@ fn hex(bytes: &[u8]) -> String {
     get, path = "/api/operator/audit", tag = "operators", security(("session" = ["operator-read"])), params(PageQuery),
     responses((status = 200, description = "A page of it", body = Vec<AuditView>))
 )]
-pub async fn list(
-    State(app): State<App>,
-    _: Onlooker,
-    OriginalUri(uri): OriginalUri,
-    headers: HeaderMap,
-    QueryOf(query): QueryOf<PageQuery>,
-) -> Result<Response, Fault> {
-    let freshness = freshness(&headers, query.consistency.as_deref(), query.min_index.as_deref())?;
-    let wanted = paging::wanted(query.limit.as_deref(), query.cursor.as_deref())?;
-    let after = wanted.after.as_ref();
-    let seen = app.read(freshness, |state| query::audit(state, after, wanted.limit)).await?;
-    let views: Vec<_> = seen.value.rows.iter().map(|(seq, row)| AuditView::new(*seq, row)).collect();
-    let mut response = json(StatusCode::OK, &views, seen.index);
-    paging::link_next(&mut response, &uri, seen.value.next.as_ref());
-    Ok(response)
+pub async fn list(State(app): State<App>, _: Onlooker, listing: Listing) -> Result<Response, Fault> {
+    let seen = listing.read(&app, query::audit).await?;
+    Ok(listing.answer(&seen, |(seq, row)| AuditView::new(*seq, row)))
 }

@@ -1,6 +1,6 @@
 //! Locks and orders, whoever's they are: found, released, refunded.
 
-use axum::extract::{OriginalUri, State};
+use axum::extract::State;
 use axum::response::Response;
 use holdfast_ledger::command::Command;
 use holdfast_ledger::entities::Order;
@@ -8,7 +8,7 @@ use holdfast_ledger::id::{Id, OrderId, UserId};
 use holdfast_ledger::query::{self, Cursor, Page};
 use holdfast_ledger::store::StoreError;
 use holdfast_raft::node::Consistency;
-use http::{HeaderMap, StatusCode, Uri, header};
+use http::{HeaderMap, StatusCode, header};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -16,12 +16,12 @@ use super::{Onlooker, Operator};
 use crate::app::{App, Ledger};
 use crate::error::Fault;
 use crate::fields::path_id;
-use crate::headers::{etag, freshness, json};
+use crate::headers::{etag, json};
 use crate::idempotency;
 use crate::openapi::{IdempotencyParam, Problem};
 use crate::orders::{OrderView, status_name};
-use crate::paging;
-use crate::router::{PathText, QueryOf};
+use crate::paging::Listing;
+use crate::router::{PageQuery, PathText, QueryOf};
 
 /// What an order can be, on the wire.
 const STATUSES: [&str; 4] = ["created", "awaiting:payment", "complete", "cancelled"];
@@ -33,11 +33,6 @@ pub struct OrdersQuery {
     q: Option<String>,
     /// `created`, `awaiting:payment`, `complete` or `cancelled`.
     status: Option<String>,
-    limit: Option<String>,
-    cursor: Option<String>,
-    consistency: Option<String>,
-    #[serde(rename = "min-index")]
-    min_index: Option<String>,
 }
 
 /// Which orders are looked for.
@@ -75,17 +70,16 @@ impl OrdersQuery {
 /// `GET /api/operator/locks`: live locks, the one that runs out first comes first.
 #[utoipa::path(
     get, path = "/api/operator/locks", tag = "operators", security(("session" = ["operator-read"])),
-    params(OrdersQuery),
+    params(OrdersQuery, PageQuery),
     responses((status = 200, description = "A page of the orders that hold them", body = Vec<OrderView>))
 )]
 pub async fn locks(
     State(app): State<App>,
     _: Onlooker,
-    OriginalUri(uri): OriginalUri,
-    headers: HeaderMap,
     QueryOf(query): QueryOf<OrdersQuery>,
+    listing: Listing,
 ) -> Result<Response, Fault> {
-    list(&app, &uri, &headers, &query, |state, wanted, after, limit| {
+    list(&app, &listing, &query, |state, wanted, after, limit| {
         let mut page = query::locks_live(state, after, limit)?;
         page.rows.retain(|(id, order)| wanted.has(order) || wanted.id == Some(id.0));
         Ok(page)
@@ -97,17 +91,16 @@ pub async fn locks(
 /// one, as only so many orders are looked at for it.
 #[utoipa::path(
     get, path = "/api/operator/orders", tag = "operators", security(("session" = ["operator-read"])),
-    params(OrdersQuery),
+    params(OrdersQuery, PageQuery),
     responses((status = 200, description = "A page of them", body = Vec<OrderView>))
 )]
 pub async fn search(
     State(app): State<App>,
     _: Onlooker,
-    OriginalUri(uri): OriginalUri,
-    headers: HeaderMap,
     QueryOf(query): QueryOf<OrdersQuery>,
+    listing: Listing,
 ) -> Result<Response, Fault> {
-    list(&app, &uri, &headers, &query, |state, wanted, after, limit| {
+    list(&app, &listing, &query, |state, wanted, after, limit| {
         let Some(id) = wanted.id else { return query::orders(state, |order| wanted.has(order), after, limit) };
         if let Some(order) = query::order(state, OrderId(id))? {
             return Ok(Page { rows: vec![(OrderId(id), order)], next: None });
@@ -125,15 +118,12 @@ pub async fn search(
 /// A page of orders that `find` finds.
 async fn list(
     app: &App,
-    uri: &Uri,
-    headers: &HeaderMap,
+    listing: &Listing,
     query: &OrdersQuery,
     find: impl Fn(&Ledger, Wanted, Option<&Cursor>, usize) -> Result<Found, StoreError> + Send + Sync,
 ) -> Result<Response, Fault> {
-    let freshness = freshness(headers, query.consistency.as_deref(), query.min_index.as_deref())?;
-    let page = paging::wanted(query.limit.as_deref(), query.cursor.as_deref())?;
     let (status, q) = (query.status()?, query.q());
-    let find = |state: &Ledger| {
+    let find = |state: &Ledger, after: Option<&Cursor>, limit| {
         let id = match q {
             None => None,
             Some(q) => match q.parse().ok() {
@@ -144,13 +134,10 @@ async fn list(
                 },
             },
         };
-        find(state, Wanted { status, id }, page.after.as_ref(), page.limit)
+        find(state, Wanted { status, id }, after, limit)
     };
-    let seen = app.read(freshness, find).await?;
-    let views: Vec<_> = seen.value.rows.iter().map(|(id, order)| OrderView::new(*id, order, seen.now_ms)).collect();
-    let mut response = json(StatusCode::OK, &views, seen.index);
-    paging::link_next(&mut response, uri, seen.value.next.as_ref());
-    Ok(response)
+    let seen = listing.read(app, find).await?;
+    Ok(listing.answer(&seen, |(id, order)| OrderView::new(*id, order, seen.now_ms)))
 }
 
 /// `GET /api/operator/orders/:orderId`: anybody's order.
@@ -175,15 +162,12 @@ pub async fn show(State(app): State<App>, _: Onlooker, PathText(id): PathText) -
 )]
 pub async fn release(
     State(app): State<App>,
-    Operator(caller): Operator,
+    operator: Operator,
     PathText(id): PathText,
     headers: HeaderMap,
 ) -> Result<Response, Fault> {
-    let id: OrderId = path_id(&id, "orderId")?;
-    let command = Command::ReleaseLock { order: id };
-    let key = idempotency::key(&headers, &command)?;
-    let done = app.propose(caller.actor(), key, command).await??;
-    answer(&app, StatusCode::OK, id, Consistency::AtLeast(done.index)).await
+    let order = path_id(&id, "orderId")?;
+    act(&app, operator, &headers, order, Command::ReleaseLock { order }, StatusCode::OK).await
 }
 
 /// `POST /api/operator/orders/:orderId/refund`: asks the payments service to give the money back.
@@ -197,15 +181,25 @@ pub async fn release(
 )]
 pub async fn refund(
     State(app): State<App>,
-    Operator(caller): Operator,
+    operator: Operator,
     PathText(id): PathText,
     headers: HeaderMap,
 ) -> Result<Response, Fault> {
-    let id: OrderId = path_id(&id, "orderId")?;
-    let command = Command::RequestRefund { order: id };
-    let key = idempotency::key(&headers, &command)?;
-    let done = app.propose(caller.actor(), key, command).await??;
-    answer(&app, StatusCode::ACCEPTED, id, Consistency::AtLeast(done.index)).await
+    let order = path_id(&id, "orderId")?;
+    act(&app, operator, &headers, order, Command::RequestRefund { order }, StatusCode::ACCEPTED).await
+}
+
+/// Does something with an order, and answers with it as it is then.
+async fn act(
+    app: &App,
+    Operator(caller): Operator,
+    headers: &HeaderMap,
+    order: OrderId,
+    command: Command,
+    status: StatusCode,
+) -> Result<Response, Fault> {
+    let done = idempotency::once(app, &caller, headers, command).await??;
+    answer(app, status, order, Consistency::AtLeast(done.index)).await
 }
 
 async fn answer(app: &App, status: StatusCode, id: OrderId, freshness: Consistency) -> Result<Response, Fault> {

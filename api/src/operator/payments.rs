@@ -1,12 +1,11 @@
 //! Payments that hang: open for longer than a bank takes.
 
-use axum::extract::{OriginalUri, State};
+use axum::extract::State;
 use axum::response::Response;
 use holdfast_ledger::entities::{Payment, PaymentStep};
 use holdfast_ledger::id::{OrderId, PaymentId, UserId};
 use holdfast_ledger::money::Currency;
 use holdfast_ledger::query;
-use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
@@ -15,11 +14,10 @@ use super::Onlooker;
 use crate::app::App;
 use crate::error::Fault;
 use crate::fields::price_json;
-use crate::headers::{freshness, json};
 use crate::openapi::{Amount, CurrencyCode, EntityId, Time};
-use crate::paging;
+use crate::paging::Listing;
 use crate::payments::payment_status_name;
-use crate::router::QueryOf;
+use crate::router::{PageQuery, QueryOf};
 use crate::time::{Rfc3339, rfc3339};
 
 /// Open for so long is stuck, where the caller does not say.
@@ -87,39 +85,27 @@ pub struct StuckQuery {
     /// Open for at least so long; 60 where it is not said.
     #[param(value_type = Option<u64>)]
     open_for_seconds: Option<String>,
-    limit: Option<String>,
-    cursor: Option<String>,
-    consistency: Option<String>,
-    #[serde(rename = "min-index")]
-    min_index: Option<String>,
 }
 
 /// `GET /api/operator/payments`: payments that are open for long, oldest first.
 #[utoipa::path(
     get, path = "/api/operator/payments", tag = "operators", security(("session" = ["operator-read"])),
-    params(StuckQuery),
+    params(StuckQuery, PageQuery),
     responses((status = 200, description = "A page of them", body = Vec<OpenPaymentView>))
 )]
 pub async fn stuck(
     State(app): State<App>,
     _: Onlooker,
-    OriginalUri(uri): OriginalUri,
-    headers: HeaderMap,
     QueryOf(query): QueryOf<StuckQuery>,
+    listing: Listing,
 ) -> Result<Response, Fault> {
-    let freshness = freshness(&headers, query.consistency.as_deref(), query.min_index.as_deref())?;
-    let wanted = paging::wanted(query.limit.as_deref(), query.cursor.as_deref())?;
     let open_s = match query.open_for_seconds.as_deref() {
         None | Some("") => STUCK_S,
         Some(text) => text.parse().ok().filter(|seconds| *seconds <= STUCK_S_MAX).ok_or_else(|| {
             Fault::bad_field("openForSeconds", "invalid", format!("openForSeconds is 0 to {STUCK_S_MAX}"))
         })?,
     };
-    let after = wanted.after.as_ref();
-    let seen = app.read(freshness, |state| query::payments_stuck(state, open_s * 1_000, after, wanted.limit)).await?;
-    let rows = seen.value.rows.iter();
-    let views: Vec<_> = rows.map(|(id, payment)| OpenPaymentView::new(*id, payment, seen.now_ms)).collect();
-    let mut response = json(StatusCode::OK, &views, seen.index);
-    paging::link_next(&mut response, &uri, seen.value.next.as_ref());
-    Ok(response)
+    let find = |state: &_, after: Option<&_>, limit| query::payments_stuck(state, open_s * 1_000, after, limit);
+    let seen = listing.read(&app, find).await?;
+    Ok(listing.answer(&seen, |(id, payment)| OpenPaymentView::new(*id, payment, seen.now_ms)))
 }

@@ -1,11 +1,11 @@
 //! Accounts: found, banned, given roles.
 
-use axum::extract::{OriginalUri, State};
+use axum::extract::State;
 use axum::response::Response;
 use holdfast_ledger::command::Command;
 use holdfast_ledger::entities::{Personal, Roles, User};
 use holdfast_ledger::id::UserId;
-use holdfast_ledger::query;
+use holdfast_ledger::query::{self, Cursor, Page};
 use holdfast_ledger::store::StoreError;
 use holdfast_raft::node::Consistency;
 use http::{HeaderMap, StatusCode};
@@ -17,11 +17,11 @@ use crate::app::{App, Ledger};
 use crate::body::JsonBody;
 use crate::error::Fault;
 use crate::fields::path_id;
-use crate::headers::{freshness, json};
+use crate::headers::json;
 use crate::idempotency;
 use crate::openapi::{EntityId, IdempotencyParam, Time};
-use crate::paging;
-use crate::router::{PathText, QueryOf};
+use crate::paging::Listing;
+use crate::router::{PageQuery, PathText, QueryOf};
 use crate::time::{Rfc3339, rfc3339};
 
 /// The roles that can be given, as they are called on the wire.
@@ -76,47 +76,35 @@ impl<'a> AccountView<'a> {
 pub struct UsersQuery {
     /// How the address begins, in any case; an id finds that account.
     q: Option<String>,
-    limit: Option<String>,
-    cursor: Option<String>,
-    consistency: Option<String>,
-    #[serde(rename = "min-index")]
-    min_index: Option<String>,
 }
 
 /// `GET /api/operator/users`: accounts by how their address begins, in the order of their addresses.
 #[utoipa::path(
-    get, path = "/api/operator/users", tag = "operators", security(("session" = ["operator-read"])), params(UsersQuery),
+    get, path = "/api/operator/users", tag = "operators", security(("session" = ["operator-read"])), 
+    params(UsersQuery, PageQuery),
     responses((status = 200, description = "A page of them", body = Vec<AccountView>))
 )]
 pub async fn search(
     State(app): State<App>,
     _: Onlooker,
-    OriginalUri(uri): OriginalUri,
-    headers: HeaderMap,
     QueryOf(query): QueryOf<UsersQuery>,
+    listing: Listing,
 ) -> Result<Response, Fault> {
-    let freshness = freshness(&headers, query.consistency.as_deref(), query.min_index.as_deref())?;
-    let wanted = paging::wanted(query.limit.as_deref(), query.cursor.as_deref())?;
-    let (q, after) = (query.q.as_deref().unwrap_or_default().trim(), wanted.after.as_ref());
+    let q = query.q.as_deref().unwrap_or_default().trim();
     let by_id: Option<UserId> = q.parse().ok();
-    let find = |state: &Ledger| match by_id.map(|id| Ok((id, account(state, id)?))).transpose()? {
-        Some((id, found)) => {
-            let rows = found.map(|(user, personal)| (id, user, personal)).into_iter().collect();
-            Ok((rows, None))
+    let find = |state: &Ledger, after: Option<&Cursor>, limit| match by_id {
+        Some(id) => {
+            let found = account(state, id)?.map(|(user, personal)| (id, user, personal));
+            Ok(Page { rows: found.into_iter().collect(), next: None })
         }
         None => {
-            let page = query::users_by_email(state, q, after, wanted.limit)?;
+            let page = query::users_by_email(state, q, after, limit)?;
             let rows = page.rows.into_iter().map(|(id, user, personal)| (id, user, Some(personal)));
-            Ok((rows.collect::<Vec<_>>(), page.next))
+            Ok(Page { rows: rows.collect(), next: page.next })
         }
     };
-    let seen = app.read(freshness, find).await?;
-    let (rows, next) = &seen.value;
-    let views: Vec<_> =
-        rows.iter().map(|(id, user, personal)| AccountView::new(*id, user, personal.as_ref())).collect();
-    let mut response = json(StatusCode::OK, &views, seen.index);
-    paging::link_next(&mut response, &uri, next.as_ref());
-    Ok(response)
+    let seen = listing.read(&app, find).await?;
+    Ok(listing.answer(&seen, |(id, user, personal)| AccountView::new(*id, user, personal.as_ref())))
 }
 
 /// `GET /api/operator/users/:id`: one account.
@@ -197,8 +185,7 @@ async fn act(
     user: UserId,
     command: Command,
 ) -> Result<Response, Fault> {
-    let key = idempotency::key(headers, &command)?;
-    let done = app.propose(caller.actor(), key, command).await??;
+    let done = idempotency::once(app, &caller, headers, command).await??;
     answer(app, user, Consistency::AtLeast(done.index)).await
 }
 

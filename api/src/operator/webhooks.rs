@@ -167,7 +167,6 @@ pub async fn remove(
     headers: HeaderMap,
 ) -> Result<Response, Fault> {
     let command = Command::RemoveWebhook { webhook: path_id(&id, "id")? };
-    let key = idempotency::key(&headers, &command)?;
-    app.propose(caller.actor(), key, command).await??;
+    idempotency::once(&app, &caller, &headers, command).await??;
     Ok(StatusCode::NO_CONTENT.into_response())
 }

@@ -1,12 +1,12 @@
 //! What services look up: orders, whom to write to, who watches a price, where events are to be posted.
 
-use axum::extract::{OriginalUri, State};
-use axum::response::{IntoResponse, Response};
+use axum::extract::State;
+use axum::response::Response;
 use holdfast_ledger::command::{Actor, Command, Service};
 use holdfast_ledger::entities::Purpose;
 use holdfast_ledger::id::{OrderId, RequestId, TicketId, UserId, WebhookId};
 use holdfast_ledger::query;
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -15,11 +15,11 @@ use crate::app::{App, Ledger};
 use crate::body::JsonBody;
 use crate::error::Fault;
 use crate::fields::{self, Complaints, Raw, path_id};
-use crate::headers::{LOG_INDEX, freshness, json};
+use crate::headers::{json, no_content};
 use crate::openapi::{EntityId, Time};
 use crate::orders::OrderView;
-use crate::paging;
-use crate::router::{PageQuery, PathText, QueryOf, ReadQuery};
+use crate::paging::Listing;
+use crate::router::{Fresh, PageQuery, PathText, ReadQuery};
 use crate::time::{Rfc3339, rfc3339};
 use crate::users::mailed_link;
 
@@ -32,11 +32,9 @@ pub async fn order(
     State(app): State<App>,
     _caller: ServiceCaller,
     PathText(id): PathText,
-    headers: HeaderMap,
-    QueryOf(query): QueryOf<ReadQuery>,
+    Fresh(freshness): Fresh,
 ) -> Result<Response, Fault> {
     let id: OrderId = path_id(&id, "id")?;
-    let freshness = freshness(&headers, query.consistency.as_deref(), query.min_index.as_deref())?;
     let seen = app.read(freshness, |state| query::order(state, id)).await?;
     let order = seen.value.ok_or_else(|| Fault::not_found("order_not_found").log_index(seen.index))?;
     Ok(json(StatusCode::OK, &OrderView::new(id, &order, seen.now_ms), seen.index))
@@ -65,12 +63,10 @@ pub async fn contact(
     State(app): State<App>,
     caller: ServiceCaller,
     PathText(id): PathText,
-    headers: HeaderMap,
-    QueryOf(query): QueryOf<ReadQuery>,
+    Fresh(freshness): Fresh,
 ) -> Result<Response, Fault> {
     caller.require(Service::Notifications)?;
     let id: UserId = path_id(&id, "id")?;
-    let freshness = freshness(&headers, query.consistency.as_deref(), query.min_index.as_deref())?;
     let read = |state: &Ledger| Ok((query::user(state, id)?, query::personal(state, id)?));
     let seen = app.read(freshness, read).await?;
     let (user, personal) = seen.value;
@@ -137,19 +133,12 @@ pub async fn watchers(
     State(app): State<App>,
     caller: ServiceCaller,
     PathText(id): PathText,
-    OriginalUri(uri): OriginalUri,
-    headers: HeaderMap,
-    QueryOf(query): QueryOf<PageQuery>,
+    listing: Listing,
 ) -> Result<Response, Fault> {
     caller.require(Service::Notifications)?;
     let id: TicketId = path_id(&id, "id")?;
-    let wanted = paging::wanted(query.limit.as_deref(), query.cursor.as_deref())?;
-    let freshness = freshness(&headers, query.consistency.as_deref(), query.min_index.as_deref())?;
-    let after = wanted.after.as_ref();
-    let seen = app.read(freshness, |state| query::watchers(state, id, after, wanted.limit)).await?;
-    let mut response = json(StatusCode::OK, &seen.value.rows, seen.index);
-    paging::link_next(&mut response, &uri, seen.value.next.as_ref());
-    Ok(response)
+    let seen = listing.read(&app, |state, after, limit| query::watchers(state, id, after, limit)).await?;
+    Ok(listing.answer(&seen, |user| *user))
 }
 
 /// An address to which events are posted, with the secret that signs them.
@@ -177,11 +166,9 @@ struct WebhookView {
 pub async fn webhooks(
     State(app): State<App>,
     caller: ServiceCaller,
-    headers: HeaderMap,
-    QueryOf(query): QueryOf<ReadQuery>,
+    Fresh(freshness): Fresh,
 ) -> Result<Response, Fault> {
     caller.require(Service::Notifications)?;
-    let freshness = freshness(&headers, query.consistency.as_deref(), query.min_index.as_deref())?;
     let seen = app.read(freshness, query::webhooks).await?;
     let view = |(id, webhook): (WebhookId, holdfast_ledger::entities::Webhook)| WebhookView {
         id,
@@ -208,5 +195,5 @@ pub async fn remove_webhook(
     caller.require(Service::Notifications)?;
     let webhook: WebhookId = path_id(&id, "id")?;
     let done = app.propose(Actor::Service(caller.0), None, Command::RemoveWebhook { webhook }).await??;
-    Ok((StatusCode::NO_CONTENT, [(LOG_INDEX, HeaderValue::from(done.decided_at))]).into_response())
+    Ok(no_content(done.decided_at))
 }

@@ -3,7 +3,7 @@
 //! Every record is a command that is idempotent by state, so it needs no key: one that comes again changes nothing, and one
 //! that comes too late is refused with a code that says where the payment stands.
 
-use axum::extract::{OriginalUri, State};
+use axum::extract::State;
 use axum::response::Response;
 use holdfast_ledger::command::{Actor, Command, Service};
 use holdfast_ledger::entities::{Fence, Order, Payment, PaymentStep};
@@ -11,7 +11,7 @@ use holdfast_ledger::id::{OrderId, PaymentId, UserId};
 use holdfast_ledger::money::Currency;
 use holdfast_ledger::query::{self, Cursor, Page};
 use holdfast_ledger::store::StoreError;
-use http::{HeaderMap, StatusCode, Uri};
+use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -20,12 +20,12 @@ use crate::app::{App, Ledger, Seen};
 use crate::body::JsonBody;
 use crate::error::Fault;
 use crate::fields::{self, Complaints, Raw, path_id};
-use crate::headers::{freshness, json};
+use crate::headers::json;
 use crate::openapi::{CurrencyCode, EntityId, Time};
 use crate::orders::status_name;
-use crate::paging;
+use crate::paging::Listing;
 use crate::payments::{payment_and_order, payment_status_name};
-use crate::router::{PathText, PathTexts, QueryOf, ReadQuery};
+use crate::router::{Fresh, PageQuery, PathText, PathTexts, QueryOf, ReadQuery};
 use crate::time::{Rfc3339, rfc3339};
 
 /// A payment with all that the service needs, the provider's token included.
@@ -113,24 +113,19 @@ fn parse_fence(text: &str) -> Option<Fence> {
 pub struct ListQuery {
     /// `open`: those with something to do. Otherwise all.
     state: Option<String>,
-    limit: Option<String>,
-    cursor: Option<String>,
-    consistency: Option<String>,
-    #[serde(rename = "min-index")]
-    min_index: Option<String>,
 }
 
 /// `GET /api/services/payments`: open ones (`state=open`), or all of them, oldest first.
 #[utoipa::path(
-    get, path = "/api/services/payments", tag = "services", security(("service" = [])), params(ListQuery),
+    get, path = "/api/services/payments", tag = "services", security(("service" = [])),
+    params(ListQuery, PageQuery),
     responses((status = 200, description = "A page of payments", body = Vec<PaymentRow>))
 )]
 pub async fn list(
     State(app): State<App>,
     caller: ServiceCaller,
-    OriginalUri(uri): OriginalUri,
-    headers: HeaderMap,
     QueryOf(query): QueryOf<ListQuery>,
+    listing: Listing,
 ) -> Result<Response, Fault> {
     caller.require(Service::Payments)?;
     let only_open = match query.state.as_deref() {
@@ -138,10 +133,8 @@ pub async fn list(
         Some("open") => true,
         Some(_) => return Err(Fault::bad_field("state", "invalid", "state is open, or nothing")),
     };
-    let wanted = paging::wanted(query.limit.as_deref(), query.cursor.as_deref())?;
-    let freshness = freshness(&headers, query.consistency.as_deref(), query.min_index.as_deref())?;
-    let read = |state: &Ledger| page_of(state, only_open, wanted.after.as_ref(), wanted.limit);
-    Ok(answer(app.read(freshness, read).await?, &uri))
+    let seen = listing.read(&app, |state, after, limit| page_of(state, only_open, after, limit)).await?;
+    Ok(listing.answer(&seen, |(id, payment, order)| PaymentRow::new(*id, payment, order, seen.now_ms)))
 }
 
 type Rows = Page<(PaymentId, Payment, Order)>;
@@ -159,15 +152,6 @@ fn page_of(state: &Ledger, only_open: bool, after: Option<&Cursor>, limit: usize
     Ok(Page { rows, next: page.next })
 }
 
-fn answer(seen: Seen<Rows>, uri: &Uri) -> Response {
-    let rows = &seen.value.rows;
-    let views: Vec<_> =
-        rows.iter().map(|(id, payment, order)| PaymentRow::new(*id, payment, order, seen.now_ms)).collect();
-    let mut response = json(StatusCode::OK, &views, seen.index);
-    paging::link_next(&mut response, uri, seen.value.next.as_ref());
-    response
-}
-
 /// `GET /api/services/payments/:id`: one payment, anybody's.
 #[utoipa::path(
     get, path = "/api/services/payments/{id}", tag = "services", security(("service" = [])), params(ReadQuery),
@@ -177,12 +161,10 @@ pub async fn show(
     State(app): State<App>,
     caller: ServiceCaller,
     PathText(id): PathText,
-    headers: HeaderMap,
-    QueryOf(query): QueryOf<ReadQuery>,
+    Fresh(freshness): Fresh,
 ) -> Result<Response, Fault> {
     caller.require(Service::Payments)?;
     let id: PaymentId = path_id(&id, "id")?;
-    let freshness = freshness(&headers, query.consistency.as_deref(), query.min_index.as_deref())?;
     let seen = app.read(freshness, |state| payment_and_order(state, id)).await?;
     shown(id, seen)
 }

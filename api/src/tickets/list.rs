@@ -1,10 +1,9 @@
 //! What can be bought now, searched, filtered and in pages.
 
-use axum::extract::{OriginalUri, State};
+use axum::extract::State;
 use axum::response::Response;
 use holdfast_ledger::money::{Currency, Decimal};
 use holdfast_ledger::query::{self, TicketFilter};
-use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -12,17 +11,14 @@ use super::view::TicketView;
 use crate::app::App;
 use crate::error::Fault;
 use crate::fields::path_id;
-use crate::headers::{freshness, json};
-use crate::paging;
-use crate::router::QueryOf;
+use crate::paging::Listing;
+use crate::router::{PageQuery, QueryOf};
 use crate::session::Identity;
 
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(rename_all = "camelCase")]
 pub struct ListQuery {
-    limit: Option<String>,
-    cursor: Option<String>,
     /// Words that the ticket's words begin with.
     q: Option<String>,
     /// A seller's id, or `me`: the caller's own, whatever their status.
@@ -32,9 +28,6 @@ pub struct ListQuery {
     min_price: Option<String>,
     max_price: Option<String>,
     currency: Option<String>,
-    consistency: Option<String>,
-    #[serde(rename = "min-index")]
-    min_index: Option<String>,
 }
 
 impl ListQuery {
@@ -70,28 +63,21 @@ impl ListQuery {
 
 /// `GET /api/tickets`: what can be bought now, in pages. `seller=me` lists the caller's own, whatever their status.
 #[utoipa::path(
-    get, path = "/api/tickets", tag = "tickets", params(ListQuery),
+    get, path = "/api/tickets", tag = "tickets", params(ListQuery, PageQuery),
     responses((status = 200, description = "Done", body = Vec<TicketView>))
 )]
 pub async fn list(
     State(app): State<App>,
     identity: Identity,
-    OriginalUri(uri): OriginalUri,
-    headers: HeaderMap,
     QueryOf(query): QueryOf<ListQuery>,
+    listing: Listing,
 ) -> Result<Response, Fault> {
-    let freshness = freshness(&headers, query.consistency.as_deref(), query.min_index.as_deref())?;
-    let wanted = paging::wanted(query.limit.as_deref(), query.cursor.as_deref())?;
-    let after = wanted.after.as_ref();
     let seen = if query.seller.as_deref() == Some("me") {
         let seller = identity.caller().ok_or_else(Fault::not_signed_in)?.signed_in.user;
-        app.read(freshness, |state| query::tickets_of_seller(state, seller, after, wanted.limit)).await?
+        listing.read(&app, |state, after, limit| query::tickets_of_seller(state, seller, after, limit)).await?
     } else {
         let filter = query.filter()?;
-        app.read(freshness, |state| query::tickets_available(state, &filter, after, wanted.limit)).await?
+        listing.read(&app, |state, after, limit| query::tickets_available(state, &filter, after, limit)).await?
     };
-    let views: Vec<_> = seen.value.rows.iter().map(|(id, ticket)| TicketView::new(*id, ticket)).collect();
-    let mut response = json(StatusCode::OK, &views, seen.index);
-    paging::link_next(&mut response, &uri, seen.value.next.as_ref());
-    Ok(response)
+    Ok(listing.answer(&seen, |(id, ticket)| TicketView::new(*id, ticket)))
 }

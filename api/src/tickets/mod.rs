@@ -26,11 +26,11 @@ use crate::app::{App, Done, Ledger};
 use crate::body::{BULK_BODY_BYTES_MAX, JsonBody};
 use crate::error::{Complaint, Fault, complaint};
 use crate::fields::{Complaints, path_id};
-use crate::headers::{IDEMPOTENCY_REPLAYED, etag, freshness, if_match, json, not_modified};
+use crate::headers::{IDEMPOTENCY_REPLAYED, etag, if_match, json, not_modified};
 use crate::history;
 use crate::idempotency;
 use crate::openapi::{EntityId, IdempotencyParam, IfMatchParam, IfNoneMatchParam, NextPrice, Problem};
-use crate::router::{PathText, QueryOf, ReadQuery};
+use crate::router::{Fresh, PathText, QueryOf, ReadQuery};
 use crate::session::Caller;
 
 pub fn routes() -> OpenApiRouter<App> {
@@ -56,8 +56,7 @@ pub async fn create(
 ) -> Result<Response, Fault> {
     let ticket = body.parse::<TicketBody>()?.new_ticket().map_err(Complaints::into_fault)?;
     let command = Command::CreateTicket(ticket);
-    let key = idempotency::key(&headers, &command)?;
-    let done = app.propose(caller.actor(), key, command).await??;
+    let done = idempotency::once(&app, &caller, &headers, command).await??;
     answer(&app, StatusCode::CREATED, &done).await
 }
 
@@ -117,8 +116,7 @@ pub async fn create_many(
     }
     let good: Vec<NewTicket> = read.iter().filter_map(|ticket| ticket.as_ref().ok().cloned()).collect();
     let command = Command::CreateTickets(good);
-    let key = idempotency::key(&headers, &command)?;
-    let done = app.propose(caller.actor(), key, command).await??;
+    let done = idempotency::once(&app, &caller, &headers, command).await??;
     let Reply::Tickets(results) = done.reply else { unreachable!("a bulk creation is answered line by line") };
     let mut results = results.into_iter();
     let lines = read.into_iter().map(|ticket| match ticket {
@@ -164,8 +162,7 @@ pub async fn edit(
     };
     let ticket = path_id(&id, "id")?;
     let command = Command::EditTicket { ticket, title, price, version: if_match(&headers)?, details };
-    let key = idempotency::key(&headers, &command)?;
-    let done = app.propose(caller.actor(), key, command).await??;
+    let done = idempotency::once(&app, &caller, &headers, command).await??;
     answer(&app, StatusCode::OK, &done).await
 }
 
@@ -191,8 +188,7 @@ pub async fn schedule_price(
     };
     let ticket = path_id(&id, "id")?;
     let command = Command::SchedulePrice { ticket, price };
-    let key = idempotency::key(&headers, &command)?;
-    let done = app.propose(caller.actor(), key, command).await??;
+    let done = idempotency::once(&app, &caller, &headers, command).await??;
     ticket_answer(&app, StatusCode::OK, ticket, &done).await
 }
 
@@ -209,8 +205,7 @@ pub async fn withdraw(
 ) -> Result<Response, Fault> {
     let ticket = path_id(&id, "id")?;
     let command = Command::WithdrawTicket { ticket };
-    let key = idempotency::key(&headers, &command)?;
-    let done = app.propose(caller.actor(), key, command).await??;
+    let done = idempotency::once(&app, &caller, &headers, command).await??;
     ticket_answer(&app, StatusCode::OK, ticket, &done).await
 }
 
@@ -248,10 +243,9 @@ pub async fn show(
     State(app): State<App>,
     PathText(id): PathText,
     headers: HeaderMap,
-    QueryOf(query): QueryOf<ReadQuery>,
+    Fresh(freshness): Fresh,
 ) -> Result<Response, Fault> {
     let id = path_id(&id, "id")?;
-    let freshness = freshness(&headers, query.consistency.as_deref(), query.min_index.as_deref())?;
     let seen = app.read(freshness, |state| ticket_held(state, id)).await?;
     let found = seen.value.ok_or_else(|| Fault::not_found("ticket_not_found").log_index(seen.index));
     let (ticket, held_until_ms) = found?;
