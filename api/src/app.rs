@@ -259,13 +259,26 @@ impl App {
         idempotency: Option<IdempotencyKey>,
         command: Command,
     ) -> Result<Result<Done, Refused>, Fault> {
-        let answer = self.node.propose(Submitted { actor, idempotency, command }).await?;
+        let answer = self.node.propose(Submitted { actor, idempotency, command }).await;
+        let answer = answer.inspect_err(|_| count("unavailable"))?;
         let decided_at = answer.outcome.decided_at;
         Ok(match answer.outcome.settled {
-            Ok(reply) => Ok(Done { reply, decided_at, index: answer.index, replayed: answer.outcome.replayed }),
-            Err(refusal) => Err(Refused { refusal, now_ms: answer.time_ms, decided_at }),
+            Ok(reply) => {
+                count("done");
+                Ok(Done { reply, decided_at, index: answer.index, replayed: answer.outcome.replayed })
+            }
+            Err(refusal) => {
+                count("refused");
+                metrics::counter!("holdfast_refusals_total", "code" => refusal.code()).increment(1);
+                Err(Refused { refusal, now_ms: answer.time_ms, decided_at })
+            }
         })
     }
+}
+
+/// Counts what became of a command.
+fn count(outcome: &'static str) {
+    metrics::counter!("holdfast_commands_total", "outcome" => outcome).increment(1);
 }
 
 /// Runs `query`, with the index and ledger time of the state it saw.

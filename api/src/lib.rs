@@ -20,7 +20,7 @@ mod error;
 mod events;
 mod fields;
 mod headers;
-mod health;
+pub mod health;
 mod history;
 mod idempotency;
 mod limits;

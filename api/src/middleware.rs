@@ -1,10 +1,11 @@
 //! The outermost layer: gives a request its id, its caller and its budget, and turns faults into responses.
 
-use axum::extract::{Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use tokio::time::Instant;
 
 use crate::app::App;
 use crate::error::{Asked, Fault};
@@ -16,8 +17,28 @@ use crate::{cors, csrf};
 /// The longest request id of a client's own that is taken over, in bytes.
 const REQUEST_ID_BYTES_MAX: usize = 64;
 
-/// Runs a request between admission and the rendering of faults.
+/// Counts a request and its answer, by the route rather than the path, of which there are any number.
 pub async fn outermost(State(app): State<App>, request: Request, next: Next) -> Response {
+    let begun = Instant::now();
+    let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_string();
+    let method = known(request.method());
+    let response = answered(app, request, next).await;
+    metrics::histogram!("holdfast_http_request_seconds", "route" => route.clone())
+        .record(begun.elapsed().as_secs_f64());
+    let status = response.status().as_u16().to_string();
+    metrics::counter!("holdfast_http_requests_total", "method" => method, "route" => route, "status" => status)
+        .increment(1);
+    response
+}
+
+/// A method's name. Clients may make some up, and each would be a series of its own.
+fn known(method: &Method) -> &'static str {
+    let usual = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+    usual.into_iter().find(|name| *name == method.as_str()).unwrap_or("other")
+}
+
+/// Runs a request between admission and the rendering of faults.
+async fn answered(app: App, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
     let path = parts.uri.path().to_string();
     let request_id = request_id(&app, &parts.headers);

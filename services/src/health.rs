@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
@@ -10,8 +11,14 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
+/// Samples of histograms are gathered into their buckets so often, also while nobody asks for them: until then each takes memory.
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
+
 /// Upper bounds of the buckets of every histogram, in seconds.
-const BUCKETS_S: &[f64] = &[0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
+const BUCKETS_S: &[f64] = &[
+    0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
+    10.0, 30.0, 60.0,
+];
 
 /// What a service needs, and whether it has it at the moment. Clones are handles to the same one.
 #[derive(Clone, Default)]
@@ -34,13 +41,21 @@ impl Readiness {
     }
 }
 
-/// Collects the metrics of this process from now on. Once a process; a second time they stay with the first.
+/// Collects the metrics of this process from now on. Once a process; a second time they stay with the first. Must be called
+/// inside the runtime.
 pub fn install_metrics() -> PrometheusHandle {
     let builder = PrometheusBuilder::new().set_buckets(BUCKETS_S).expect("the buckets are not empty");
     let recorder = builder.build_recorder();
     let handle = recorder.handle();
     // A second recorder would be a second call: the first one keeps collecting.
     let _ = metrics::set_global_recorder(recorder);
+    let upkeep = handle.clone();
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(UPKEEP_INTERVAL).await;
+            upkeep.run_upkeep();
+        }
+    });
     handle
 }
 

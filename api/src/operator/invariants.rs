@@ -89,6 +89,10 @@ impl Checks {
     fn end(&self, found: Option<CheckView>) {
         let mut scans = self.0.lock().expect("nothing panics while it holds the scans");
         scans.running = false;
+        if let Some(found) = &found {
+            metrics::counter!("holdfast_invariant_checks_total").increment(1);
+            metrics::gauge!("holdfast_invariants_violated").set(found.findings.len() as f64);
+        }
         scans.last = found.or(scans.last.take());
     }
 }

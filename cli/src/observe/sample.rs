@@ -1,0 +1,49 @@
+//! What is read of a node when somebody asks for its metrics.
+
+use holdfast_raft::node::{Consistency, Figures, Node, Status};
+
+/// Sets all gauges of the node to what they are now.
+pub async fn sample(node: &Node) {
+    replication(&node.status(), &node.figures());
+    if let Ok(meta) = node.read(Consistency::Stale, |state| Ok(state.meta().clone())).await {
+        metrics::gauge!("holdfast_tickets").set(meta.tickets as f64);
+        metrics::gauge!("holdfast_tickets_sold").set(meta.tickets_sold as f64);
+        metrics::gauge!("holdfast_locks_live").set(meta.locks_live as f64);
+        metrics::gauge!("holdfast_line_places_live").set(meta.places_live as f64);
+        metrics::gauge!("holdfast_orders").set(meta.orders as f64);
+        metrics::gauge!("holdfast_orders_live").set(meta.orders_live as f64);
+        metrics::gauge!("holdfast_orders_complete").set(meta.orders_complete as f64);
+        metrics::gauge!("holdfast_payments_open").set(meta.payments_open as f64);
+        metrics::gauge!("holdfast_users").set(meta.users as f64);
+        metrics::gauge!("holdfast_idempotency_records").set(meta.idempotency_records as f64);
+        metrics::gauge!("holdfast_events_emitted").set(meta.event_seq as f64);
+        metrics::gauge!("holdfast_events_acknowledged").set(meta.outbox_acked as f64);
+    }
+}
+
+fn replication(status: &Status, figures: &Figures) {
+    let flag = |holds: bool| f64::from(u8::from(holds));
+    let voters = status.members.iter().filter(|(_, _, votes)| *votes).count();
+    metrics::gauge!("holdfast_ready").set(flag(status.ready));
+    metrics::gauge!("holdfast_has_leader").set(flag(status.leader.is_some()));
+    metrics::gauge!("holdfast_is_leader").set(flag(figures.leads));
+    metrics::gauge!("holdfast_term").set(status.term as f64);
+    metrics::gauge!("holdfast_voters").set(voters as f64);
+    metrics::gauge!("holdfast_members").set(status.members.len() as f64);
+    metrics::gauge!("holdfast_last_log_index").set(status.last_log_index as f64);
+    metrics::gauge!("holdfast_committed_index").set(status.committed_index as f64);
+    metrics::gauge!("holdfast_applied_index").set(status.applied_index as f64);
+    metrics::gauge!("holdfast_snapshot_index").set(figures.snapshot_index as f64);
+    metrics::gauge!("holdfast_purged_index").set(figures.purged_index as f64);
+    metrics::gauge!("holdfast_fault").set(flag(figures.fault.is_some()));
+    metrics::gauge!("holdfast_clock_agreed").set(flag(figures.clock_agreed));
+    metrics::gauge!("holdfast_lock_expiry_lag_seconds").set(figures.expiry_lag_ms as f64 / 1_000.0);
+    // Who does not lead knows nothing of the others: what it knew when it led must not stand there for ever.
+    for (id, _, _) in status.members.iter().filter(|(id, _, _)| *id != status.node_id) {
+        let lag = figures.lag_entries.get(id).map_or(f64::NAN, |lag| *lag as f64);
+        metrics::gauge!("holdfast_peer_lag_entries", "peer" => id.to_string()).set(lag);
+    }
+    for (id, offset_ms) in &figures.clock_offset_ms {
+        metrics::gauge!("holdfast_clock_offset_seconds", "peer" => id.to_string()).set(*offset_ms as f64 / 1_000.0);
+    }
+}
