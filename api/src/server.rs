@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use holdfast_raft::transport::tls::{Stream, Tls};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -30,6 +31,8 @@ use crate::live::Stopping;
 
 /// The head of a request and what is buffered with it, in bytes.
 const HEAD_BYTES_MAX: usize = 32 << 10;
+/// How long a connection may take to show a certificate.
+const HANDSHAKE_WAIT: Duration = Duration::from_secs(5);
 /// Rest after a failed accept: most often there are no file descriptors left.
 const ACCEPT_REST: Duration = Duration::from_millis(50);
 
@@ -62,9 +65,29 @@ pub async fn serve(listener: TcpListener, router: Router, stop: impl Future<Outp
     serve_within(Limits::default(), listener, router, stop).await
 }
 
+/// [`serve`] for members of the cluster alone, who show a certificate; who that is stands in each request as its [`Principal`](holdfast_raft::transport::principal::Principal).
+pub async fn serve_members(
+    tls: Option<Tls>,
+    listener: TcpListener,
+    router: Router,
+    stop: impl Future<Output = ()>,
+) -> io::Result<()> {
+    accept(Limits::default(), tls, listener, router, stop).await
+}
+
 /// [`serve`] with limits of the caller's.
 pub async fn serve_within(
     limits: Limits,
+    listener: TcpListener,
+    router: Router,
+    stop: impl Future<Output = ()>,
+) -> io::Result<()> {
+    accept(limits, None, listener, router, stop).await
+}
+
+async fn accept(
+    limits: Limits,
+    tls: Option<Tls>,
     listener: TcpListener,
     router: Router,
     stop: impl Future<Output = ()>,
@@ -85,11 +108,14 @@ pub async fn serve_within(
         };
         match accepted {
             Ok((stream, peer)) => {
-                let connection =
-                    graceful.watch(connection(limits, stream, peer, Stopping(stopping_seen.clone()), router.clone()));
+                let (watcher, stopping) = (graceful.watcher(), Stopping(stopping_seen.clone()));
+                let (tls, router) = (tls.clone(), router.clone());
                 tokio::spawn(async move {
-                    if let Err(error) = connection.await {
-                        debug!(%peer, %error, "a connection ended early");
+                    if let Some(stream) = open(stream, peer, tls).await {
+                        let connection = watcher.watch(connection(limits, stream, peer, stopping, router));
+                        if let Err(error) = connection.await {
+                            debug!(%peer, %error, "a connection ended early");
+                        }
                     }
                     drop(slot);
                 });
@@ -108,25 +134,45 @@ pub async fn serve_within(
     Ok(())
 }
 
-/// One connection: HTTP/1.1, one request after the other.
-fn connection(
-    limits: Limits,
-    stream: TcpStream,
-    peer: SocketAddr,
-    stopping: Stopping,
-    router: Router,
-) -> http1::Connection<
-    TokioIo<BoundedWrite<TcpStream>>,
-    impl hyper::service::HttpService<Incoming, ResBody = Body, Future: Send>,
-> {
+/// Shakes hands, where that is asked for.
+async fn open(stream: TcpStream, peer: SocketAddr, tls: Option<Tls>) -> Option<Stream> {
     // Answers are small and written whole: waiting to fill a segment would only delay them.
     if let Err(error) = stream.set_nodelay(true) {
         debug!(%peer, %error, "the connection stays without TCP_NODELAY");
     }
+    let Some(tls) = tls else { return Some(Stream::Plain(stream)) };
+    match tokio::time::timeout(HANDSHAKE_WAIT, tls.accept(stream)).await {
+        Ok(Ok(stream)) => Some(stream),
+        Ok(Err(error)) => {
+            warn!(%peer, %error, "refused");
+            None
+        }
+        Err(_) => {
+            warn!(%peer, "refused: no handshake in time");
+            None
+        }
+    }
+}
+
+/// One connection: HTTP/1.1, one request after the other.
+fn connection(
+    limits: Limits,
+    stream: Stream,
+    peer: SocketAddr,
+    stopping: Stopping,
+    router: Router,
+) -> http1::Connection<
+    TokioIo<BoundedWrite<Stream>>,
+    impl hyper::service::HttpService<Incoming, ResBody = Body, Future: Send>,
+> {
+    let principal = stream.principal();
     let service = service_fn(move |request: http::Request<Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(Peer(peer.ip()));
         request.extensions_mut().insert(stopping.clone());
+        if let Some(principal) = principal {
+            request.extensions_mut().insert(principal);
+        }
         let answered = router.clone().oneshot(request);
         async move { Ok::<_, Infallible>(answered.await.unwrap_or_else(|never| match never {})) }
     });

@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use crate::failure::Failure;
 use crate::operator::StatusView;
+use crate::tls::{self, OperatorClient};
 
 /// How long a fresh cluster may take until all its nodes vote.
 const FORM_TIMEOUT: Duration = Duration::from_secs(60);
@@ -55,19 +56,18 @@ pub struct Member {
 pub struct Cluster {
     plan: Plan,
     pub members: Vec<Member>,
-    http: reqwest::Client,
+    operators: OperatorClient,
 }
 
 impl Cluster {
     /// Starts the nodes and waits until all of them vote.
     pub async fn start(plan: Plan) -> Result<Cluster, Failure> {
-        let http = reqwest::Client::builder()
-            .timeout(STATUS_TIMEOUT)
-            .tls_certs_only([])
-            .no_proxy()
-            .build()
-            .map_err(|error| Failure::cannot_start(format!("HTTP client: {error}")))?;
-        let mut cluster = Cluster { members: Vec::new(), http, plan };
+        Cluster::start_as(plan, tls::client(None, STATUS_TIMEOUT)?).await
+    }
+
+    /// [`start`](Cluster::start), watching the nodes as `operators`: the plan's flags may ask for certificates.
+    pub async fn start_as(plan: Plan, operators: OperatorClient) -> Result<Cluster, Failure> {
+        let mut cluster = Cluster { members: Vec::new(), operators, plan };
         for number in 1..=cluster.plan.nodes {
             let start = match cluster.members.first() {
                 None => vec!["--bootstrap".into()],
@@ -163,9 +163,9 @@ impl Cluster {
     pub async fn charges(&self) -> Result<Vec<ChargeView>, Failure> {
         let mut all = Vec::new();
         for member in self.members.iter().filter(|member| member.is_running()) {
-            let url = format!("http://{}/sandbox/charges", member.operator);
+            let url = format!("{}://{}/sandbox/charges", self.operators.scheme, member.operator);
             let complain = |error: reqwest::Error| Failure::unreachable(format!("{url}: {error}"));
-            let answer = self.http.get(&url).timeout(BOOK_TIMEOUT).send().await.map_err(complain)?;
+            let answer = self.operators.http.get(&url).timeout(BOOK_TIMEOUT).send().await.map_err(complain)?;
             all.extend(answer.json::<Vec<ChargeView>>().await.map_err(complain)?);
         }
         Ok(all)
@@ -234,7 +234,8 @@ impl Cluster {
     }
 
     async fn ask(&self, operator: SocketAddr) -> Option<StatusView> {
-        let response = self.http.get(format!("http://{operator}/cluster/status")).send().await.ok()?;
+        let url = format!("{}://{operator}/cluster/status", self.operators.scheme);
+        let response = self.operators.http.get(url).send().await.ok()?;
         serde_json::from_value(response.json::<Value>().await.ok()?).ok()
     }
 }

@@ -171,7 +171,7 @@ pub fn existing_seed(path: &Path) -> Result<Option<[u8; SEED_BYTES]>, Failure> {
 }
 
 /// Writes a small file so that a crash leaves all of it or none.
-fn write_once(path: &Path, content: &[u8]) -> std::io::Result<()> {
+pub fn write_once(path: &Path, content: &[u8]) -> std::io::Result<()> {
     let mut fresh = path.as_os_str().to_owned();
     fresh.push(".new");
     let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&fresh)?;

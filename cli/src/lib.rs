@@ -15,6 +15,7 @@ pub mod bench;
 mod bootstrap;
 pub mod broker;
 mod bus;
+mod certs;
 pub mod client;
 pub mod cluster;
 pub mod demo;
@@ -31,6 +32,7 @@ mod membership;
 pub mod money;
 mod node;
 mod notifications;
+pub mod observe;
 pub mod operator;
 mod payments;
 mod policy;
@@ -41,13 +43,16 @@ pub mod settings;
 mod stop;
 mod stored;
 pub mod stream;
+pub mod tls;
 pub mod tools;
+mod top;
 mod verify;
 
+use std::collections::BTreeSet;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
 use failure::{Exit, Failure};
 
@@ -57,6 +62,19 @@ use failure::{Exit, Failure};
 struct CommandLine {
     #[command(subcommand)]
     command: Command,
+    /// How log lines look on standard error; HOLDFAST_LOG says which there are
+    #[arg(long, global = true, env = "HOLDFAST_LOG_FORMAT", value_enum, default_value = "text", value_name = "FORMAT")]
+    log_format: LogFormat,
+    #[command(flatten)]
+    tls: tls::TlsArgs,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum LogFormat {
+    /// For people
+    Text,
+    /// One JSON object a line
+    Json,
 }
 
 #[derive(Debug, Subcommand)]
@@ -80,12 +98,37 @@ enum Command {
     Guard(guard::GuardArgs),
     #[command(subcommand)]
     Events(events::EventsCommand),
+    #[command(subcommand)]
+    Certs(certs::CertsCommand),
+    Top(top::TopArgs),
+}
+
+/// Whether the program understands these arguments; `args` begins with the command. What stands in `deploy/` is held against it.
+pub fn understands(args: &[String]) -> Result<(), String> {
+    let line = std::iter::once("holdfast").chain(args.iter().map(String::as_str));
+    match CommandLine::try_parse_from(line) {
+        Ok(_) => Ok(()),
+        Err(shown) if !shown.use_stderr() => Ok(()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// The names of all variables that some command reads.
+pub fn variables() -> BTreeSet<String> {
+    fn add(command: &clap::Command, names: &mut BTreeSet<String>) {
+        names.extend(command.get_arguments().filter_map(|arg| Some(arg.get_env()?.to_string_lossy().into_owned())));
+        command.get_subcommands().for_each(|command| add(command, names));
+    }
+    let mut names = BTreeSet::from(["HOLDFAST_LOG".to_string()]);
+    add(&CommandLine::command(), &mut names);
+    names
 }
 
 /// Runs the command that the process's arguments name.
 pub fn run() -> ExitCode {
-    let command = CommandLine::parse().command;
-    install();
+    let CommandLine { command, log_format, tls } = CommandLine::parse();
+    tls::give(tls);
+    install(log_format);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return report(Failure::new(Exit::CannotStart, format!("threads: {error}"))),
@@ -105,6 +148,8 @@ pub fn run() -> ExitCode {
             Command::Log(command) => log::run(command).await,
             Command::Guard(args) => guard::run(args).await,
             Command::Events(command) => events::run(command).await,
+            Command::Certs(command) => certs::run(command).await,
+            Command::Top(args) => top::run(args).await,
         }
     });
     // Storage that is still closing gets its time: the exit would take its mutexes away. What waits for something else gets no more.
@@ -116,14 +161,17 @@ pub fn run() -> ExitCode {
 }
 
 /// What the whole process has once: the TLS provider and the log.
-fn install() {
+fn install(log_format: LogFormat) {
     // A second installation would be a second call of this function: the first one's provider stays.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let filter = tracing_subscriber::EnvFilter::try_from_env("HOLDFAST_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("error,holdfast=info"));
     let colours = std::io::stderr().is_terminal();
-    let _ =
-        tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).try_init();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr);
+    let _ = match log_format {
+        LogFormat::Text => log.try_init(),
+        LogFormat::Json => log.json().flatten_event(true).try_init(),
+    };
 }
 
 fn report(failure: Failure) -> ExitCode {

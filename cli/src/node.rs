@@ -22,6 +22,7 @@ use holdfast_raft::identity::Identity;
 use holdfast_raft::node::{Consistency, Node, Options, Start, StartError};
 use holdfast_raft::storage::StorageSettings;
 use holdfast_raft::transport::grpc::Grpc;
+use holdfast_raft::transport::tls::Tls;
 use holdfast_services::payments::sandbox::Sandbox;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -34,7 +35,7 @@ use crate::keys::{PUBLISHED_WAIT, Rotation};
 use crate::operator::{self, Join, Order, WaitingView};
 use crate::settings::{Payments, Resolved};
 use crate::stop::raised;
-use crate::{bootstrap, keys, notifications, payments, stop, stored};
+use crate::{bootstrap, keys, notifications, observe, payments, stop, stored, tls};
 
 /// Between two attempts to publish the node's key while there is no quorum.
 const KEY_INTERVAL: Duration = Duration::from_millis(200);
@@ -72,15 +73,18 @@ pub async fn run(settings: Resolved, stop_with_stdin: bool, announce: impl FnOnc
             () = stop::stdin_closed(), if stop_with_stdin => {}
         }
     });
+    let metrics = observe::install();
+    let tls = settings.tls.clone().map(tls::load).transpose()?;
+    let renewing = tls.clone().map(|tls| tokio::spawn(tls.watch()));
     let settings = tokio::select! {
         biased;
         () = &mut stopped => return Ok(()),
-        told = told(settings, &folder, &http_addr, (&http.0, &operator_listener.0)) => told?,
+        told = told(settings, &folder, &http_addr, tls.clone(), (&http.0, &operator_listener.0)) => told?,
     };
     let node = tokio::select! {
         biased;
         () = &mut stopped => return Ok(()),
-        started = start(&settings, &folder, http_addr) => started?,
+        started = start(&settings, &folder, http_addr, tls.clone()) => started?,
     };
 
     let (stop, stopping) = watch::channel(false);
@@ -89,8 +93,10 @@ pub async fn run(settings: Resolved, stop_with_stdin: bool, announce: impl FnOnc
     let carrier = Carrier::new(node.clone(), broker.clone());
     let routes = operator::router(node.clone(), sandbox.clone())
         .merge(operator::relay_routes(carrier.watch()))
-        .merge(keys::routes(rotation.clone()));
-    let operator = server::serve(operator_listener.0, routes, raised(stopping.clone()));
+        .merge(keys::routes(rotation.clone()))
+        .merge(observe::routes(node.clone(), metrics));
+    let routes = routes.layer(axum::middleware::from_fn(operator::let_in));
+    let operator = server::serve_members(tls.clone(), operator_listener.0, routes, raised(stopping.clone()));
     let operator = tokio::spawn(operator);
     let end = match during(publish(&node, &key), &node, stopped.as_mut()).await {
         Ok(()) => {
@@ -132,6 +138,7 @@ pub async fn run(settings: Resolved, stop_with_stdin: bool, announce: impl FnOnc
     if !matches!(end, Err(End::Fault(_))) {
         let _ = operator.await;
     }
+    renewing.inspect(JoinHandle::abort);
     // After a fault too: the storage's threads must have ended before the process does, or its end would crash them.
     let _ = tokio::time::timeout(SHUTDOWN_WAIT, node.shutdown()).await;
     match end {
@@ -214,6 +221,7 @@ async fn told(
     mut settings: Resolved,
     folder: &Folder,
     http_addr: &str,
+    tls: Option<Tls>,
     listeners: (&TcpListener, &TcpListener),
 ) -> Result<Resolved, Failure> {
     let identity = identity(folder)?;
@@ -226,7 +234,7 @@ async fn told(
         http_addr: http_addr.to_string(),
     };
     tracing::info!(operator = %settings.operator, "this node waits for `holdfast cluster init` or `add`");
-    match operator::wait(listeners.0, listeners.1, view).await? {
+    match operator::wait(listeners.0, listeners.1, tls, view).await? {
         Order::Init => settings.bootstrap = true,
         Order::Welcome { join, intent } => (settings.join, settings.intent) = (join, intent),
     }
@@ -240,7 +248,7 @@ fn identity(folder: &Folder) -> Result<Identity, Failure> {
 }
 
 /// Starts replication: continues, bootstraps, or joins first.
-async fn start(settings: &Resolved, folder: &Folder, http_addr: String) -> Result<Node, Failure> {
+async fn start(settings: &Resolved, folder: &Folder, http_addr: String, tls: Option<Tls>) -> Result<Node, Failure> {
     let complain =
         |error: std::io::Error| Failure::cannot_start(format!("--data {}: {error}", folder.path().display()));
     let disk = disk::Folder::open(folder.path()).map_err(complain)?;
@@ -248,18 +256,23 @@ async fn start(settings: &Resolved, folder: &Folder, http_addr: String) -> Resul
     let peer_addr = settings.peer_advertise.clone().unwrap_or(settings.peer.to_string());
     let start = match identity.place {
         Some(_) => Start::Continue,
-        None if settings.bootstrap => Start::Bootstrap,
+        None if settings.bootstrap => {
+            tls.as_ref().map_or(Start::Bootstrap, |tls| Start::BootstrapAs(tls.principal().cluster_id))
+        }
         None if !settings.join.is_empty() => {
             let instance = format!("{:032x}", identity.instance);
             let (peer_addr, http_addr) = (peer_addr.clone(), http_addr.clone());
             let join = Join { instance, peer_addr, http_addr, intent: settings.intent };
-            Start::Joined(operator::place(operator::ask_to_join(&settings.join, &join).await?)?)
+            Start::Joined(operator::place(operator::ask_to_join(&settings.join, &join, tls.as_ref()).await?)?)
         }
         None => return Err(start_failure(settings, StartError::NoCluster)),
     };
+    if let (Some(tls), Some(place)) = (&tls, identity.place) {
+        tls::check(tls, &place, &identity)?;
+    }
     let options = Options {
         disk: Arc::new(disk),
-        transport: Arc::new(Grpc),
+        transport: Arc::new(tls.map(Grpc::secured).unwrap_or_default()),
         clock: Arc::new(SystemClock::default()),
         peer_listen: settings.peer.to_string(),
         // With port 0 the node says which one it got.

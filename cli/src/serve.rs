@@ -7,6 +7,7 @@ use clap::Args;
 use crate::failure::Failure;
 use crate::node;
 use crate::settings::Settings;
+use crate::tls::{self, TlsArgs};
 
 /// Run one node of a cluster
 ///
@@ -26,7 +27,8 @@ pub struct ServeArgs {
 
 pub async fn run(args: ServeArgs) -> Result<(), Failure> {
     let file = args.config.as_deref().map(Settings::read).transpose()?.unwrap_or_default();
-    let settings = args.settings.over(file).resolve()?;
+    let TlsArgs { tls_cert, tls_key, tls_ca } = tls::given();
+    let settings = Settings { tls_cert, tls_key, tls_ca, ..args.settings }.over(file).resolve()?;
     node::run(settings, args.stop_with_stdin, |addresses| {
         say!("ready: {}  operator: http://{}", addresses.url, addresses.operator);
     })

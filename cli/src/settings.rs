@@ -12,11 +12,13 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use holdfast_api::PasswordCost;
+use holdfast_raft::transport::tls::TlsFiles;
 use holdfast_raft::types::Intent;
 use serde::Deserialize;
 
 use crate::bus::Bus;
 use crate::failure::Failure;
+use crate::tls::TlsArgs;
 
 /// The settings of one node. `None`: not said here.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args, Deserialize)]
@@ -86,6 +88,14 @@ pub struct Settings {
     #[arg(long, env = "HOLDFAST_NATS", value_delimiter = ',', value_name = "URL")]
     pub nats: Option<Vec<String>>,
 
+    /// The certificate of the node, its key and the authorities; flags of all commands
+    #[arg(skip)]
+    pub tls_cert: Option<PathBuf>,
+    #[arg(skip)]
+    pub tls_key: Option<PathBuf>,
+    #[arg(skip)]
+    pub tls_ca: Option<PathBuf>,
+
     /// Credentials file for NATS
     #[arg(long, env = "HOLDFAST_NATS_CREDENTIALS", value_name = "FILE")]
     pub nats_credentials: Option<PathBuf>,
@@ -124,6 +134,8 @@ pub struct Resolved {
     pub password_cost: PasswordCost,
     pub payments: Payments,
     pub bus: Bus,
+    /// What the node shows to peers and at the operator's listener, and asks of them. `None`: no TLS there.
+    pub tls: Option<TlsFiles>,
 }
 
 /// The longest configuration file that is read, in bytes.
@@ -172,6 +184,9 @@ impl Settings {
             nats: self.nats.or(below.nats),
             nats_credentials: self.nats_credentials.or(below.nats_credentials),
             payments: self.payments.or(below.payments),
+            tls_cert: self.tls_cert.or(below.tls_cert),
+            tls_key: self.tls_key.or(below.tls_key),
+            tls_ca: self.tls_ca.or(below.tls_ca),
         }
     }
 
@@ -184,7 +199,9 @@ impl Settings {
             _ => Bus::Nowhere,
         };
         let payments = if bus == Bus::Nowhere { Payments::Beside } else { Payments::Elsewhere };
+        let tls = TlsArgs { tls_cert: self.tls_cert, tls_key: self.tls_key, tls_ca: self.tls_ca }.files()?;
         let resolved = Resolved {
+            tls,
             data: self.data.ok_or_else(|| Failure::usage("--data: the folder of the node's data must be given"))?,
             http: self.http.unwrap_or(local(3000)),
             peer: self.peer.unwrap_or(local(4000)),
@@ -212,9 +229,9 @@ impl Settings {
 impl Resolved {
     fn check(&self, insecure: bool) -> Result<(), Failure> {
         for (flag, address) in [("--peer", self.peer), ("--operator", self.operator)] {
-            if !address.ip().is_loopback() && !insecure {
+            if !address.ip().is_loopback() && self.tls.is_none() && !insecure {
                 return Err(Failure::usage(format!(
-                    "{flag} {address}: not a loopback address, and this listener is not encrypted: say --insecure if the network is trusted"
+                    "{flag} {address}: not a loopback address, and this listener is not encrypted: use --tls-cert, --tls-key and --tls-ca, or say --insecure if the network is trusted"
                 )));
             }
         }

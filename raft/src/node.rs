@@ -63,6 +63,8 @@ pub struct Options {
 pub enum Start {
     /// As the only voter of a new cluster.
     Bootstrap,
+    /// The same, with a cluster id that something else has chosen: its certificates.
+    BootstrapAs(u128),
     /// With the place that [`Node::admit`] on a member gave it.
     Joined(Place),
     /// Not at all: the folder must belong to a cluster already.

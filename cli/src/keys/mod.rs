@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use crate::failure::Failure;
 use crate::service;
+use crate::tls::{self, OperatorClient};
 use views::KeysView;
 
 /// How long the operator's listener may take to answer. A key that replaces the old one at once is waited for.
@@ -130,14 +131,9 @@ async fn ask(operator: &str, path: &str, body: Option<Value>) -> Result<KeysView
 /// [`ask`], with any answer.
 pub async fn ask_operator(operator: &str, path: &str, body: Option<Value>) -> Result<Value, Failure> {
     let unreachable = |error: reqwest::Error| Failure::unreachable(format!("--operator {operator}: {error}"));
-    let http = reqwest::Client::builder()
-        .timeout(ANSWER_WAIT)
-        .tls_certs_only([])
-        .no_proxy()
-        .build()
-        .map_err(|error| Failure::cannot_start(format!("HTTP client: {error}")))?;
-    let address = operator.strip_prefix("http://").unwrap_or(operator).trim_end_matches('/');
-    let url = format!("http://{address}{path}");
+    let OperatorClient { http, scheme } = tls::own_client(ANSWER_WAIT)?;
+    let address = operator.split_once("://").map_or(operator, |(_, address)| address).trim_end_matches('/');
+    let url = format!("{scheme}://{address}{path}");
     let request = match &body {
         Some(body) => http.post(url).json(body),
         None => http.get(url),

@@ -260,7 +260,7 @@ mod tests {
         let folder = Arc::new(Folder::take(root.path()).unwrap());
         let options = Options {
             disk: Arc::new(disk::Folder::open(root.path()).unwrap()),
-            transport: Arc::new(Grpc),
+            transport: Arc::new(Grpc::default()),
             clock: Arc::new(SystemClock::default()),
             peer_listen: "127.0.0.1:0".into(),
             peer_addr: None,

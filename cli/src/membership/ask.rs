@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::failure::{Exit, Failure};
+use crate::tls::{self, OperatorClient};
 
 /// How long one answer may take: a leader that goes hands over first.
 const ANSWER_WAIT: Duration = Duration::from_secs(20);
@@ -79,21 +80,17 @@ impl From<Failure> for Problem {
 
 /// A client of operators' listeners.
 pub struct Operators {
-    http: reqwest::Client,
+    client: OperatorClient,
     pub addresses: Vec<String>,
 }
 
 impl Operators {
     pub fn new(reach: &Reach) -> Result<Operators, Problem> {
-        let http = reqwest::Client::builder()
-            .timeout(ANSWER_WAIT)
-            .tls_certs_only([])
-            .no_proxy()
-            .build()
-            .map_err(|error| Failure::cannot_start(format!("HTTP client: {error}")))?;
-        let plain =
-            |address: &String| address.strip_prefix("http://").unwrap_or(address).trim_end_matches('/').to_string();
-        Ok(Operators { http, addresses: reach.operator.iter().map(plain).collect() })
+        let client = tls::own_client(ANSWER_WAIT)?;
+        let plain = |address: &String| {
+            address.split_once("://").map_or(address.as_str(), |(_, rest)| rest).trim_end_matches('/').to_string()
+        };
+        Ok(Operators { client, addresses: reach.operator.iter().map(plain).collect() })
     }
 
     /// Asks one address once: a POST with `body`, a GET without.
@@ -103,10 +100,10 @@ impl Operators {
         path: &str,
         body: Option<&impl Serialize>,
     ) -> Result<T, Problem> {
-        let url = format!("http://{address}{path}");
+        let url = format!("{}://{address}{path}", self.client.scheme);
         let request = match body {
-            Some(body) => self.http.post(url).json(body),
-            None => self.http.get(url),
+            Some(body) => self.client.http.post(url).json(body),
+            None => self.client.http.get(url),
         };
         let response = request.send().await.map_err(|error| match error.is_timeout() {
             true => Problem::new(Exit::Unknown, "unknown", format!("--operator {address}: no answer in time; it may or may not have been done: look with `holdfast cluster status`")),

@@ -2,10 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use holdfast_raft::transport::tls::Tls;
 use serde_json::Value;
 
 use super::views::{Join, Joined};
 use crate::failure::Failure;
+use crate::tls::{self, OperatorClient};
 
 /// How long a joining node keeps asking before it gives up.
 const JOIN_PATIENCE: Duration = Duration::from_secs(60);
@@ -13,18 +15,13 @@ const JOIN_TRY_TIMEOUT: Duration = Duration::from_secs(10);
 const JOIN_INTERVAL: Duration = Duration::from_millis(300);
 
 /// Asks each operator address in turn to be admitted, again and again for a bounded while: the cluster may still be forming.
-pub async fn ask_to_join(addresses: &[String], join: &Join) -> Result<Joined, Failure> {
-    let http = reqwest::Client::builder()
-        .timeout(JOIN_TRY_TIMEOUT)
-        .tls_certs_only([])
-        .no_proxy()
-        .build()
-        .map_err(|error| Failure::cannot_start(format!("HTTP client: {error}")))?;
+pub async fn ask_to_join(addresses: &[String], join: &Join, tls: Option<&Tls>) -> Result<Joined, Failure> {
+    let OperatorClient { http, scheme } = tls::client(tls, JOIN_TRY_TIMEOUT)?;
     let started = Instant::now();
     let mut last = String::new();
     while started.elapsed() < JOIN_PATIENCE {
         for address in addresses {
-            match http.post(format!("http://{address}/cluster/join")).json(join).send().await {
+            match http.post(format!("{scheme}://{address}/cluster/join")).json(join).send().await {
                 Ok(response) if response.status().is_success() => {
                     return response
                         .json()

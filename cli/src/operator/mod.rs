@@ -5,6 +5,7 @@
 //!
 //! What this deliberately does not do: decide. Plans and refusals are the leader's, and joined nodes become voters by its rules.
 
+mod door;
 mod events;
 mod join;
 mod members;
@@ -12,6 +13,7 @@ mod service_keys;
 mod views;
 mod waiting;
 
+pub use door::let_in;
 pub use events::relay_routes;
 pub use join::ask_to_join;
 pub use members::Asked;

@@ -9,9 +9,11 @@ use std::os::fd::AsFd;
 use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
 use axum::http::StatusCode;
+use axum::middleware::from_fn;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use holdfast_api::server;
+use holdfast_raft::transport::tls::Tls;
 use holdfast_raft::types::Intent;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -50,14 +52,20 @@ struct Waiting {
 }
 
 /// Serves both listeners until an order comes; they stay open and belong to the node from then on.
-pub async fn wait(public: &TcpListener, operator: &TcpListener, view: WaitingView) -> Result<Order, Failure> {
+pub async fn wait(
+    public: &TcpListener,
+    operator: &TcpListener,
+    tls: Option<Tls>,
+    view: WaitingView,
+) -> Result<Order, Failure> {
     let (orders, mut ordered) = mpsc::channel(1);
     let (stop, stopping) = watch::channel(false);
     let complain = |error: std::io::Error| Failure::cannot_start(format!("waiting for an order: {error}"));
     let shared = |listener: &TcpListener| {
         TcpListener::from_std(std::net::TcpListener::from(listener.as_fd().try_clone_to_owned()?))
     };
-    let operator = server::serve(
+    let operator = server::serve_members(
+        tls,
         shared(operator).map_err(complain)?,
         operator_routes(Waiting { view, orders }),
         raised(stopping.clone()),
@@ -80,6 +88,7 @@ fn operator_routes(waiting: Waiting) -> Router {
             (StatusCode::SERVICE_UNAVAILABLE, Json(body))
         })
         .with_state(waiting)
+        .layer(from_fn(super::let_in))
 }
 
 fn public_routes() -> Router {

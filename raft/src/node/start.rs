@@ -99,6 +99,7 @@ async fn open_identity(disk: SharedDisk, start: Start) -> Result<(Identity, Plac
         (Some(place), _) => place,
         (None, Start::Joined(place)) => place,
         (None, Start::Bootstrap) => Place { cluster_id: rand::random(), node_id: FIRST_NODE_ID },
+        (None, Start::BootstrapAs(cluster_id)) => Place { cluster_id, node_id: FIRST_NODE_ID },
         (None, Start::Continue) => return Err(StartError::NoCluster),
     };
     Ok((identity, place))
@@ -116,7 +117,7 @@ async fn settle(disk: SharedDisk, identity: Identity, place: Place) -> Result<()
 async fn begin(raft: &Raft, start: Start, identity: &Identity, record: &NodeRecord) -> Result<(), StartError> {
     let refused = |error: &dyn std::fmt::Display| StartError::Replication(error.to_string());
     let initialized = raft.is_initialized().await.map_err(|error| refused(&error))?;
-    if !initialized && identity.place.is_none() && start == Start::Bootstrap {
+    if !initialized && identity.place.is_none() && matches!(start, Start::Bootstrap | Start::BootstrapAs(_)) {
         let members = BTreeMap::from([(FIRST_NODE_ID, record.clone())]);
         return raft.initialize(members).await.map_err(|error| refused(&error));
     }

@@ -97,6 +97,10 @@ impl Session {
     }
 
     async fn greet(mut connection: Connection, hello: &Hello) -> Result<Session, OpenError> {
+        if let Some(other) = connection.principal.filter(|principal| !principal.may_hear(hello)) {
+            let refused = Refused::Certificate { holder: other.to_string(), node_id: hello.expected_node_id };
+            return Err(OpenError::Refused(refused));
+        }
         connection.outgoing.send(wire::hello(hello)).await.map_err(|_| OpenError::Ended)?;
         let frame = connection.incoming.recv().await.ok_or(OpenError::Ended)?;
         let welcome = match wire::open(frame)? {

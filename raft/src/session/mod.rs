@@ -80,6 +80,9 @@ pub enum Refused {
     WentBack { node_id: NodeId, what: String },
     #[error("this node is stopping")]
     Stopping,
+    /// The certificate is another node's.
+    #[error("the certificate stands for {holder}, not for node {node_id}")]
+    Certificate { holder: String, node_id: NodeId },
 }
 
 /// Why a request has no answer, as the peer says it.

@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use super::wire::{self, Frame, WireError};
 use super::{Failure, Hello, IN_FLIGHT_MAX, Refused, Welcome};
 use crate::transport::Connection;
+use crate::transport::principal::Principal;
 
 /// A connection on which nobody says who he is for so long is ended.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
@@ -32,11 +33,11 @@ pub trait Handler: Send + 'static {
 
 /// Serves one connection until it ends. Whoever wants it to end sooner drops this.
 pub async fn serve(connection: Connection, acceptor: &dyn Acceptor) {
-    let Connection { peer, outgoing, mut incoming } = connection;
+    let Connection { peer, principal, outgoing, mut incoming } = connection;
     let hello = tokio::time::timeout(HELLO_TIMEOUT, incoming.recv()).await;
     let Ok(Some(hello)) = hello else { return };
     let refused = match wire::open(hello) {
-        Ok(Frame::Hello(hello)) => match acceptor.accept(&hello).await {
+        Ok(Frame::Hello(hello)) => match admit(principal, &hello, acceptor).await {
             Ok((welcome, handler)) => {
                 if outgoing.send(wire::welcome(&welcome)).await.is_ok() {
                     answer_requests(incoming, outgoing, handler).await;
@@ -50,6 +51,14 @@ pub async fn serve(connection: Connection, acceptor: &dyn Acceptor) {
     };
     tracing::warn!(%peer, %refused, "peer refused");
     let _ = outgoing.send(wire::refused(&refused)).await;
+}
+
+/// Lets in who is who he says he is, if the acceptor does.
+async fn admit(principal: Option<Principal>, hello: &Hello, acceptor: &dyn Acceptor) -> Admission {
+    match principal.filter(|principal| !principal.may_say(hello)) {
+        Some(other) => Err(Refused::Certificate { holder: other.to_string(), node_id: hello.node_id }),
+        None => acceptor.accept(hello).await,
+    }
 }
 
 async fn answer_requests(

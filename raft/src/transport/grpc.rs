@@ -4,13 +4,13 @@
 //! schema to keep beside our own format. Each [`Connection`] is a TCP connection of its own: a snapshot on one does not hold
 //! up the heartbeats on another.
 //!
-//! What this deliberately does not do: encrypt. Until TLS is configured, whoever starts a node keeps the peer listener on
-//! loopback or on a network that he trusts.
+//! With [`Tls`] every TCP connection begins with its handshake, in which both sides show a certificate; tonic sees the bytes
+//! inside. Without, whoever starts a node keeps the peer listener on loopback or on a network that he trusts.
 
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -18,14 +18,17 @@ use bytes::{Buf, BufMut, Bytes};
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{self, BoxStream, StreamExt};
 use http::uri::PathAndQuery;
-use tokio::net::{TcpListener, lookup_host};
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpListener, TcpStream, lookup_host};
 use tokio::sync::{Semaphore, mpsc};
 use tonic::body::Body;
 use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
-use tonic::transport::server::TcpIncoming;
+use tonic::transport::server::Connected;
 use tonic::transport::{Endpoint, Server};
 use tonic::{Request, Response, Status, Streaming};
 
+use super::principal::Principal;
+use super::tls::{Stream, Tls};
 use super::{Connection, FRAME_BYTES_MAX, Listener, Transport, pair};
 
 const PATH: &str = "/holdfast.Peer/Frames";
@@ -37,9 +40,24 @@ const KEEP_ALIVE: Duration = Duration::from_secs(5);
 /// Encode buffers grow in steps of this size; frames that are ready together go out together up to it.
 const BUFFER_BYTES: usize = 64 << 10;
 
+/// How long a connection may take to show a certificate, and how many may be about to.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+const HANDSHAKES_MAX: usize = 64;
+/// After an error of the listener, which is of the machine (too many open files).
+const LISTENER_PAUSE: Duration = Duration::from_millis(100);
+
 /// The network of real nodes.
-#[derive(Debug, Clone, Default)]
-pub struct Grpc;
+#[derive(Clone, Default)]
+pub struct Grpc {
+    tls: Option<Tls>,
+}
+
+impl Grpc {
+    /// A network in which everybody shows a certificate.
+    pub fn secured(tls: Tls) -> Grpc {
+        Grpc { tls: Some(tls) }
+    }
+}
 
 impl Transport for Grpc {
     fn connect<'a>(&'a self, addr: &'a str, timeout: Duration) -> BoxFuture<'a, io::Result<Connection>> {
@@ -47,12 +65,11 @@ impl Transport for Grpc {
             let endpoint = Endpoint::from_shared(format!("http://{addr}"))
                 .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?
                 .connect_timeout(timeout)
-                .tcp_nodelay(true)
                 .http2_keep_alive_interval(KEEP_ALIVE)
                 .keep_alive_timeout(KEEP_ALIVE)
                 .initial_stream_window_size(WINDOW_BYTES)
                 .initial_connection_window_size(WINDOW_BYTES);
-            let connected = tokio::time::timeout(timeout, open(endpoint, addr)).await;
+            let connected = tokio::time::timeout(timeout, open(endpoint, addr, self.tls.clone())).await;
             connected.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
         }
         .boxed()
@@ -73,7 +90,7 @@ impl Transport for Grpc {
                 .http2_keepalive_timeout(Some(KEEP_ALIVE))
                 .serve_with_incoming_shutdown(
                     PeerService { accepted: accepted_tx },
-                    TcpIncoming::from(listener).with_nodelay(Some(true)),
+                    incoming(listener, self.tls.clone()),
                     async move {
                         // Closed when the listener is dropped; the one permit is taken, so nothing else wakes this.
                         let _permit = closed.acquire().await;
@@ -88,9 +105,24 @@ impl Transport for Grpc {
 }
 
 /// Opens the one stream of a new connection and starts its pump.
-async fn open(endpoint: Endpoint, addr: &str) -> io::Result<Connection> {
+async fn open(endpoint: Endpoint, addr: &str, tls: Option<Tls>) -> io::Result<Connection> {
     let refused = |error: tonic::transport::Error| io::Error::new(io::ErrorKind::ConnectionRefused, error);
-    let channel = endpoint.connect().await.map_err(refused)?;
+    let known = Arc::new(OnceLock::new());
+    let (to, learnt) = (addr.to_string(), known.clone());
+    let connector = tower::service_fn(move |_: http::Uri| {
+        let (to, tls, learnt) = (to.clone(), tls.clone(), learnt.clone());
+        async move {
+            let stream = TcpStream::connect(to).await?;
+            stream.set_nodelay(true)?;
+            let stream = match tls {
+                Some(tls) => tls.connect(stream).await?,
+                None => Stream::Plain(stream),
+            };
+            let _ = learnt.set(stream.principal());
+            Ok::<_, io::Error>(TokioIo::new(stream))
+        }
+    });
+    let channel = endpoint.connect_with_connector(connector).await.map_err(refused)?;
     let mut client = tonic::client::Grpc::new(channel)
         .max_decoding_message_size(FRAME_BYTES_MAX)
         .max_encoding_message_size(FRAME_BYTES_MAX);
@@ -102,7 +134,69 @@ async fn open(endpoint: Endpoint, addr: &str) -> io::Result<Connection> {
         .await
         .map_err(|status| io::Error::new(io::ErrorKind::ConnectionRefused, status))?;
     tokio::spawn(pump(response.into_inner(), far.outgoing));
-    Ok(near)
+    Ok(Connection { principal: known.get().copied().flatten(), ..near })
+}
+
+/// The connections of a listener, those that have shaken hands where that is asked for. Ends when nobody takes them any more.
+fn incoming(
+    listener: TcpListener,
+    tls: Option<Tls>,
+) -> impl futures_util::Stream<Item = io::Result<Stream>> + Send + 'static {
+    let (ready, mut taken) = mpsc::channel(BACKLOG_MAX);
+    tokio::spawn(accept(listener, tls, ready));
+    stream::poll_fn(move |cx| taken.poll_recv(cx))
+}
+
+async fn accept(listener: TcpListener, tls: Option<Tls>, ready: mpsc::Sender<io::Result<Stream>>) {
+    let room = Arc::new(Semaphore::new(HANDSHAKES_MAX));
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            _ = ready.closed() => return,
+            accepted = listener.accept() => accepted,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "the peer listener failed");
+                tokio::time::sleep(LISTENER_PAUSE).await;
+                continue;
+            }
+        };
+        let Ok(place) = room.clone().acquire_owned().await else { return };
+        let (tls, ready) = (tls.clone(), ready.clone());
+        tokio::spawn(async move {
+            let shaken = async {
+                stream.set_nodelay(true)?;
+                match tls {
+                    Some(tls) => tls.accept(stream).await,
+                    None => Ok(Stream::Plain(stream)),
+                }
+            };
+            match tokio::time::timeout(HANDSHAKE_TIMEOUT, shaken).await {
+                Ok(Ok(stream)) => drop(ready.send(Ok(stream)).await),
+                Ok(Err(error)) => tracing::warn!(%peer, %error, "peer refused"),
+                Err(_) => tracing::warn!(%peer, "peer refused: no handshake in time"),
+            }
+            drop(place);
+        });
+    }
+}
+
+/// What is known of a connection once it is accepted.
+#[derive(Debug, Clone)]
+pub struct Known {
+    peer: String,
+    principal: Option<Principal>,
+}
+
+impl Connected for Stream {
+    type ConnectInfo = Known;
+
+    fn connect_info(&self) -> Known {
+        let peer = self.tcp().peer_addr().map(|addr| addr.to_string()).unwrap_or_default();
+        Known { peer, principal: self.principal() }
+    }
 }
 
 /// Carries what arrives to its reader, until either is gone.
@@ -196,8 +290,10 @@ impl tower::Service<Request<Streaming<Bytes>>> for Frames {
     fn call(&mut self, request: Request<Streaming<Bytes>>) -> Self::Future {
         let accepted = self.accepted.clone();
         async move {
-            let peer = request.remote_addr().map(|addr| addr.to_string()).unwrap_or_default();
-            let (near, mut far) = pair("", &peer);
+            let known = request.extensions().get::<Known>().cloned();
+            let known = known.ok_or_else(|| Status::internal("a connection without its origin"))?;
+            let (near, mut far) = pair("", &known.peer);
+            let near = Connection { principal: known.principal, ..near };
             accepted.send(near).await.map_err(|_| Status::unavailable("this node is stopping"))?;
             tokio::spawn(pump(request.into_inner(), far.outgoing));
             let outgoing = stream::poll_fn(move |cx| far.incoming.poll_recv(cx));

@@ -14,11 +14,16 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
 
+use principal::Principal;
+
 #[cfg(not(madsim))]
 pub mod grpc;
 pub mod memory;
+pub mod principal;
 #[cfg(madsim)]
 pub mod sim;
+#[cfg(not(madsim))]
+pub mod tls;
 
 /// The longest frame that is sent or accepted, in bytes: an entry of the greatest size, and its frame around it.
 pub const FRAME_BYTES_MAX: usize = holdfast_ledger::codec::VALUE_BYTES_MAX + (1 << 20);
@@ -31,6 +36,8 @@ pub const FRAMES_QUEUED_MAX: usize = 64;
 pub struct Connection {
     /// The other side's address, as far as it is known; for messages only.
     pub peer: String,
+    /// Who the other side is, where the network knows it for certain.
+    pub principal: Option<Principal>,
     pub outgoing: mpsc::Sender<Bytes>,
     pub incoming: mpsc::Receiver<Bytes>,
 }
@@ -58,7 +65,7 @@ pub(crate) fn pair(near: &str, far: &str) -> (Connection, Connection) {
     let (near_tx, far_rx) = mpsc::channel(FRAMES_QUEUED_MAX);
     let (far_tx, near_rx) = mpsc::channel(FRAMES_QUEUED_MAX);
     (
-        Connection { peer: far.to_string(), outgoing: near_tx, incoming: near_rx },
-        Connection { peer: near.to_string(), outgoing: far_tx, incoming: far_rx },
+        Connection { peer: far.to_string(), principal: None, outgoing: near_tx, incoming: near_rx },
+        Connection { peer: near.to_string(), principal: None, outgoing: far_tx, incoming: far_rx },
     )
 }

@@ -53,7 +53,7 @@ impl Ground {
 
     pub fn transport(&self) -> Arc<dyn Transport> {
         match self {
-            Ground::Real(_) => Arc::new(Grpc),
+            Ground::Real(_) => Arc::new(Grpc::default()),
             Ground::Simulated(network, _) => Arc::new(network.clone()),
         }
     }

@@ -39,7 +39,7 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         let options = Options {
             disk: Arc::new(Folder::open(folder.path().join("data")).unwrap()),
-            transport: Arc::new(Grpc),
+            transport: Arc::new(Grpc::default()),
             clock: Arc::new(SystemClock::default()),
             peer_listen: "127.0.0.1:0".into(),
             peer_addr: None,

@@ -1,0 +1,95 @@
+//! `--tls-cert`, `--tls-key` and `--tls-ca`: who this process is to nodes and operators' listeners. All commands take them.
+
+use std::path::PathBuf;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use clap::Args;
+use holdfast_raft::identity::{Identity, Place};
+use holdfast_raft::transport::tls::{Tls, TlsFiles};
+
+use crate::failure::Failure;
+
+/// The files, as they were said.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub struct TlsArgs {
+    /// Certificate of this process for the cluster's inside, as PEM; see `holdfast certs`
+    #[arg(long, global = true, env = "HOLDFAST_TLS_CERT", value_name = "FILE", help_heading = "TLS")]
+    pub tls_cert: Option<PathBuf>,
+    /// The certificate's key
+    #[arg(long, global = true, env = "HOLDFAST_TLS_KEY", value_name = "FILE", help_heading = "TLS")]
+    pub tls_key: Option<PathBuf>,
+    /// Certificates of the authorities that the others' certificates may be signed by
+    #[arg(long, global = true, env = "HOLDFAST_TLS_CA", value_name = "FILE", help_heading = "TLS")]
+    pub tls_ca: Option<PathBuf>,
+}
+
+/// What the command line said. It is of the process, as the TLS provider is.
+static GIVEN: OnceLock<TlsArgs> = OnceLock::new();
+
+/// Notes what the command line said, once.
+pub fn give(args: TlsArgs) {
+    let _ = GIVEN.set(args);
+}
+
+/// What the command line said.
+pub fn given() -> TlsArgs {
+    GIVEN.get().cloned().unwrap_or_default()
+}
+
+impl TlsArgs {
+    /// The files, if they were said: all three or none.
+    pub fn files(self) -> Result<Option<TlsFiles>, Failure> {
+        match (self.tls_cert, self.tls_key, self.tls_ca) {
+            (None, None, None) => Ok(None),
+            (Some(cert), Some(key), Some(ca)) => Ok(Some(TlsFiles { cert, key, ca })),
+            _ => Err(Failure::usage("--tls-cert, --tls-key, --tls-ca: all three are needed, or none of them")),
+        }
+    }
+}
+
+/// Reads the files.
+pub fn load(files: TlsFiles) -> Result<Tls, Failure> {
+    Tls::load(files).map_err(|error| Failure::cannot_start(format!("--tls-*: {error}")))
+}
+
+/// A client of operators' listeners, and how URLs for it begin.
+pub struct OperatorClient {
+    pub http: reqwest::Client,
+    pub scheme: &'static str,
+}
+
+/// A client for who this process is; `None` speaks without TLS.
+pub fn client(tls: Option<&Tls>, timeout: Duration) -> Result<OperatorClient, Failure> {
+    let builder = reqwest::Client::builder().timeout(timeout).no_proxy();
+    let (builder, scheme) = match tls {
+        Some(tls) => (builder.tls_backend_preconfigured(tls.client_config()), "https"),
+        None => (builder.tls_certs_only([]), "http"),
+    };
+    let http = builder.build().map_err(|error| Failure::cannot_start(format!("HTTP client: {error}")))?;
+    Ok(OperatorClient { http, scheme })
+}
+
+/// [`client`], for who the command line says that this process is.
+pub fn own_client(timeout: Duration) -> Result<OperatorClient, Failure> {
+    let tls = given().files()?.map(load).transpose()?;
+    client(tls.as_ref(), timeout)
+}
+
+/// Refuses a certificate that is for another node than the folder is: with it no peer would let this one in.
+pub fn check(tls: &Tls, place: &Place, identity: &Identity) -> Result<(), Failure> {
+    let principal = tls.principal();
+    if principal.cluster_id != place.cluster_id {
+        let found = place.cluster_id;
+        return Err(Failure::usage(format!(
+            "--tls-cert: is for {principal}, but --data belongs to cluster {found:032x}"
+        )));
+    }
+    if !principal.may_be(place.node_id, identity.instance) {
+        let (id, instance) = (place.node_id, identity.instance);
+        return Err(Failure::usage(format!(
+            "--tls-cert: is for {principal}, but --data is node {id} with instance {instance:032x}"
+        )));
+    }
+    Ok(())
+}

@@ -1,0 +1,185 @@
+//! Certificates between nodes: who is let in, who is not, and what happens when they are replaced.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use holdfast_cli::cluster::{Cluster, Plan};
+use holdfast_cli::tls;
+use holdfast_raft::transport::tls::{Tls, TlsFiles};
+
+use crate::support::{Load, WAIT, holdfast, plan, program, text};
+
+/// A folder with an authority, a certificate for its nodes and one for an operator.
+struct Authority {
+    dir: PathBuf,
+}
+
+impl Authority {
+    fn new(dir: &Path) -> Authority {
+        let authority = Authority { dir: dir.join("authority") };
+        authority.certs(&["init"]);
+        authority.certs(&["issue", "--any-node", "--out", &authority.path("node.pem")]);
+        authority.certs(&["issue", "--operator", "--out", &authority.path("operator.pem")]);
+        authority
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.dir.join(name).to_str().expect("a path of text").to_string()
+    }
+
+    fn certs(&self, args: &[&str]) {
+        let (command, rest) = args.split_first().expect("a command");
+        let dir = self.dir.to_str().expect("a path of text");
+        let said = holdfast(&[&["certs", command, "--authority", dir], rest].concat());
+        assert!(said.status.success(), "{args:?}: {}", text(&said.stderr));
+    }
+
+    fn flags(&self, name: &str) -> Vec<String> {
+        let key = format!("{}-key.pem", name.trim_end_matches(".pem"));
+        ["--tls-cert", &self.path(name), "--tls-key", &self.path(&key), "--tls-ca", &self.path("ca.pem")]
+            .map(str::to_string)
+            .to_vec()
+    }
+
+    fn operator(&self) -> Tls {
+        let (cert, key, ca) = ("operator.pem", "operator-key.pem", "ca.pem");
+        let files = TlsFiles { cert: self.dir.join(cert), key: self.dir.join(key), ca: self.dir.join(ca) };
+        tls::load(files).expect("the operator's certificate")
+    }
+
+    async fn cluster(&self, dir: &Path, nodes: usize) -> Cluster {
+        let mut plan: Plan = plan(dir, nodes);
+        plan.flags.extend(self.flags("node.pem"));
+        let operators = tls::client(Some(&self.operator()), Duration::from_secs(2)).expect("a client");
+        Cluster::start_as(plan, operators).await.expect("the cluster forms")
+    }
+}
+
+/// Starts a node that is expected not to get in, for as long as it takes to say why.
+fn refused_node(data: &Path, join: &str, tls: &[String]) -> String {
+    let mut child = std::process::Command::new(program())
+        .args(["serve", "--http", "127.0.0.1:0", "--peer", "127.0.0.1:0", "--operator", "127.0.0.1:0"])
+        .args(["--stop-with-stdin", "--join", join, "--data"])
+        .arg(data)
+        .args(tls)
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    std::thread::sleep(Duration::from_secs(2));
+    assert!(child.try_wait().expect("its state").is_none_or(|status| !status.success()), "it was let in");
+    drop(child.stdin.take());
+    text(&child.wait_with_output().expect("its words").stderr)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn certificates_are_replaced_under_load_without_an_error() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let authority = Authority::new(dir.path());
+    let mut cluster = authority.cluster(dir.path(), 3).await;
+    let load = Load::start(&cluster, 3, 500).await;
+    load.wait_for(3).await;
+    let before = ends(&cluster, &authority, 0).await;
+    authority.certs(&["rotate", "--cert", &authority.path("node.pem"), "--days", "180"]);
+    let started = Instant::now();
+    while ends(&cluster, &authority, 0).await <= before {
+        assert!(started.elapsed() < WAIT, "the node reads the new certificate");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    load.wait_for(3).await;
+    // New connections, by the new certificate.
+    let follower = (cluster.wait_for_leader().await.expect("a leader") + 1) % 3;
+    cluster.kill(follower);
+    cluster.restart(follower).expect("it starts");
+    cluster.wait_for_voters().await.expect("it votes again");
+    load.wait_for(3).await;
+    load.end(&cluster).await;
+}
+
+/// Until when a node's certificate is good, as its metrics say.
+async fn ends(cluster: &Cluster, authority: &Authority, index: usize) -> f64 {
+    let client = tls::client(Some(&authority.operator()), Duration::from_secs(5)).expect("a client");
+    let url = format!("{}://{}/metrics", client.scheme, cluster.members[index].operator);
+    let shown = client.http.get(url).send().await.expect("an answer").text().await.expect("text");
+    let line = shown.lines().find(|line| line.starts_with("holdfast_tls_certificate_not_after_seconds "));
+    line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).expect("the metric")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_no_certificate_of_this_cluster_is_not_let_in() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let authority = Authority::new(&dir.path().join("ours"));
+    let other = Authority::new(&dir.path().join("others"));
+    let cluster = authority.cluster(dir.path(), 1).await;
+    let operator = cluster.members[0].operator.to_string();
+
+    // Somebody without TLS, and somebody of another cluster.
+    let plain = holdfast(&["keys", "list", "--operator", &operator]);
+    assert_eq!(plain.status.code(), Some(4), "{}", text(&plain.stderr));
+    let with = |flags: &[String]| {
+        let mut args: Vec<&str> = vec!["keys", "list", "--operator", &operator];
+        args.extend(flags.iter().map(String::as_str));
+        holdfast(&args)
+    };
+    assert_eq!(with(&other.flags("operator.pem")).status.code(), Some(4));
+    // Another authority is trusted, but the cluster is not ours: what counts is the cluster in the certificate.
+    let both = dir.path().join("both.pem");
+    let pem = |authority: &Authority| std::fs::read_to_string(authority.path("ca.pem")).expect("readable");
+    std::fs::write(&both, format!("{}{}", pem(&authority), pem(&other))).expect("written");
+    let mut trusting = other.flags("operator.pem");
+    trusting[5] = both.to_str().expect("text").to_string();
+    assert_eq!(with(&trusting).status.code(), Some(4));
+    // An end in the past.
+    authority.certs(&["issue", "--operator", "--out", &authority.path("old.pem"), "--days", "0"]);
+    assert_eq!(with(&authority.flags("old.pem")).status.code(), Some(4));
+    // A node may look and not touch.
+    assert_eq!(with(&authority.flags("node.pem")).status.code(), Some(0));
+    let mut rotate: Vec<String> = ["keys", "rotate", "--operator", &operator].map(str::to_string).to_vec();
+    rotate.extend(authority.flags("node.pem"));
+    let said = holdfast(&rotate.iter().map(String::as_str).collect::<Vec<_>>());
+    assert!(
+        said.status.code() == Some(1) && text(&said.stderr).contains("operator's certificate"),
+        "{}",
+        text(&said.stderr)
+    );
+    let said = with(&authority.flags("operator.pem"));
+    assert_eq!(said.status.code(), Some(0), "{}", text(&said.stderr));
+
+    for (name, flags) in [("plain", Vec::new()), ("other", other.flags("node.pem"))] {
+        refused_node(&dir.path().join(name), &operator, &flags);
+        let members = cluster.status().await.remove(0).expect("it answers").members.len();
+        assert_eq!(members, 1, "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_with_another_nodes_certificate_does_not_start() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let authority = Authority::new(dir.path());
+    let mut cluster = authority.cluster(dir.path(), 1).await;
+    cluster.stop(0).expect("it stops");
+    let data = cluster.members[0].data.to_str().expect("text").to_string();
+    authority.certs(&["issue", "--node", "7", "--out", &authority.path("seven.pem")]);
+    authority.certs(&["issue", "--data", &data, "--out", &authority.path("own.pem")]);
+    let free = "127.0.0.1:0";
+    let start = |flags: &[String]| {
+        let mut args =
+            vec!["serve", "--data", &data, "--http", free, "--peer", free, "--operator", free, "--stop-with-stdin"];
+        args.extend(flags.iter().map(String::as_str));
+        holdfast(&args)
+    };
+    let said = start(&authority.flags("seven.pem"));
+    assert!(said.status.code() == Some(2) && text(&said.stderr).contains("is node 1"), "{}", text(&said.stderr));
+    let other = Authority::new(&dir.path().join("others"));
+    let said = start(&other.flags("node.pem"));
+    assert!(
+        said.status.code() == Some(2) && text(&said.stderr).contains("belongs to cluster"),
+        "{}",
+        text(&said.stderr)
+    );
+    let said = start(&authority.flags("own.pem"));
+    assert_eq!(said.status.code(), Some(0), "{}", text(&said.stderr));
+    let said = start(&authority.flags("own.pem")[..4]);
+    assert!(said.status.code() == Some(2) && text(&said.stderr).contains("all three"), "{}", text(&said.stderr));
+}
