@@ -4,7 +4,7 @@
 # Usage: tools.sh FOLDER run|tests
 #   run    nats-server, for `holdfast demo`
 #   tests  and: an older nats-server, a stand-in for Stripe, an SMTP server, Chromium with its driver, fonts, axe-core, and
-#          the libraries of the example in examples/
+#          the libraries of the example in examples/, and the schemas of Kubernetes
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -95,6 +95,16 @@ python_servers() {
     installed python "$here/tools/tests.txt"
 }
 
+manifests() {
+    fresh manifests "$here/tools/manifests.txt" && return
+    echo "setup: installing kubernetes-validate"
+    rm -rf "$tools/manifests"
+    quietly python3 -m venv "$tools/manifests"
+    quietly "$tools/manifests/bin/pip" install --quiet --disable-pip-version-check --require-hashes --only-binary :all: \
+        -r "$here/tools/manifests.txt"
+    installed manifests "$here/tools/manifests.txt"
+}
+
 axe() {
     [ "$(cat "$tools/.axe" 2>/dev/null)" = "$axe_sha256" ] && return
     echo "setup: fetching axe-core"
@@ -130,6 +140,7 @@ broker
 if [ "$purpose" = tests ]; then
     old_broker
     python_servers
+    manifests
     axe
     mirror
 fi
