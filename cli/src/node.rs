@@ -75,6 +75,9 @@ pub async fn run(settings: Resolved, stop_with_stdin: bool, announce: impl FnOnc
     });
     let metrics = observe::install();
     let tls = settings.tls.clone().map(tls::load).transpose()?;
+    if let Some(tls) = &tls {
+        tls::check(tls, folder.path())?;
+    }
     let renewing = tls.clone().map(|tls| tokio::spawn(tls.watch()));
     let settings = tokio::select! {
         biased;
@@ -267,9 +270,6 @@ async fn start(settings: &Resolved, folder: &Folder, http_addr: String, tls: Opt
         }
         None => return Err(start_failure(settings, StartError::NoCluster)),
     };
-    if let (Some(tls), Some(place)) = (&tls, identity.place) {
-        tls::check(tls, &place, &identity)?;
-    }
     let options = Options {
         disk: Arc::new(disk),
         transport: Arc::new(tls.map(Grpc::secured).unwrap_or_default()),

@@ -1,11 +1,12 @@
 //! `--tls-cert`, `--tls-key` and `--tls-ca`: who this process is to nodes and operators' listeners. All commands take them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use clap::Args;
-use holdfast_raft::identity::{Identity, Place};
+use holdfast_raft::disk;
+use holdfast_raft::identity::Identity;
 use holdfast_raft::transport::tls::{Tls, TlsFiles};
 
 use crate::failure::Failure;
@@ -77,19 +78,18 @@ pub fn own_client(timeout: Duration) -> Result<OperatorClient, Failure> {
 }
 
 /// Refuses a certificate that is for another node than the folder is: with it no peer would let this one in.
-pub fn check(tls: &Tls, place: &Place, identity: &Identity) -> Result<(), Failure> {
-    let principal = tls.principal();
-    if principal.cluster_id != place.cluster_id {
-        let found = place.cluster_id;
-        return Err(Failure::usage(format!(
-            "--tls-cert: is for {principal}, but --data belongs to cluster {found:032x}"
-        )));
-    }
-    if !principal.may_be(place.node_id, identity.instance) {
-        let (id, instance) = (place.node_id, identity.instance);
-        return Err(Failure::usage(format!(
-            "--tls-cert: is for {principal}, but --data is node {id} with instance {instance:032x}"
-        )));
-    }
-    Ok(())
+pub fn check(tls: &Tls, data: &Path) -> Result<(), Failure> {
+    let complain = |error: std::io::Error| Failure::cannot_start(format!("--data {}: {error}", data.display()));
+    let identity = Identity::open(&disk::Folder::open(data).map_err(complain)?).map_err(complain)?;
+    let (principal, instance) = (tls.principal(), identity.instance);
+    let found = match identity.place {
+        Some(place) if place.cluster_id != principal.cluster_id => {
+            format!("belongs to cluster {:032x}", place.cluster_id)
+        }
+        Some(place) if !principal.may_be(place.node_id, instance) => {
+            format!("is node {} with instance {instance:032x}", place.node_id)
+        }
+        _ => return Ok(()),
+    };
+    Err(Failure::usage(format!("--tls-cert: is for {principal}, but --data {} {found}", data.display())))
 }

@@ -103,8 +103,9 @@ impl Looker {
     pub async fn look(&mut self, before: Option<&Picture>) -> Picture {
         let now = Instant::now();
         let seconds = self.looked.replace(now).map(|looked| (now - looked).as_secs_f64());
-        let asked = self.operators.iter().enumerate().map(|(index, operator)| async move {
-            let figures = self.ask(operator).await;
+        let this = &*self;
+        let asked = this.operators.iter().enumerate().map(|(index, operator)| async move {
+            let figures = this.ask(operator).await;
             let before = before.and_then(|picture| picture.nodes[index].figures.clone());
             NodePicture { operator: operator.clone(), figures, before: seconds.zip(before) }
         });

@@ -87,7 +87,7 @@ mod tests {
         let log = SlowLog::new(0);
         assert_eq!((0..LINES_MAX).filter_map(|_| log.may_tell()).count(), LINES_MAX as usize);
         assert_eq!((log.may_tell(), log.may_tell()), (None, None));
-        let long_ago = log.told.lock().unwrap().since.checked_sub(MINUTE).expect("the machine has run for a minute");
+        let long_ago = log.told.lock().unwrap().since - MINUTE;
         log.told.lock().unwrap().since = long_ago;
         assert_eq!(log.may_tell(), Some(2));
     }

@@ -1,3 +1,4 @@
+use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -9,7 +10,8 @@ use tokio::sync::Semaphore;
 
 use super::*;
 use crate::transport::memory::MemoryNetwork;
-use crate::transport::{Connection, Transport, pair};
+use crate::transport::principal::{Principal, Who};
+use crate::transport::{Connection, Listener, Transport, pair};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 const ECHO: u8 = 1;
@@ -213,4 +215,55 @@ async fn who_speaks_something_else_is_told() {
     connection.outgoing.send(Bytes::from_static(b"GET / HTTP/1.1\r\n\r\n")).await.unwrap();
     let answer = wire::open(connection.incoming.recv().await.unwrap()).unwrap();
     assert!(matches!(answer, wire::Frame::Refused(Refused::Protocol(_))), "{answer:?}");
+}
+
+/// A network whose other side is somebody, as certificates would say.
+struct Certified(MemoryNetwork, Principal);
+
+impl Transport for Certified {
+    fn connect<'a>(&'a self, addr: &'a str, timeout: Duration) -> BoxFuture<'a, io::Result<Connection>> {
+        let principal = Some(self.1);
+        async move { Ok(Connection { principal, ..self.0.connect(addr, timeout).await? }) }.boxed()
+    }
+
+    fn listen<'a>(&'a self, addr: &'a str) -> BoxFuture<'a, io::Result<Box<dyn Listener>>> {
+        self.0.listen(addr)
+    }
+}
+
+#[tokio::test]
+async fn who_shows_another_nodes_certificate_is_told_and_not_let_in() {
+    let answers = |principal: Principal| async move {
+        let (mut near, far) = pair("near", "far");
+        let far = Connection { principal: Some(principal), ..far };
+        tokio::spawn(async move { serve(far, &Host::default()).await });
+        near.outgoing.send(wire::hello(&hello(1))).await.unwrap();
+        wire::open(near.incoming.recv().await.unwrap()).unwrap()
+    };
+    for who in [Who::Node(1), Who::Instance(1), Who::AnyNode] {
+        assert!(matches!(answers(Principal { cluster_id: 1, who }).await, wire::Frame::Welcome(_)), "{who:?}");
+    }
+    let strangers =
+        [(1, Who::Node(2)), (1, Who::Instance(2)), (1, Who::Operator), (2, Who::Node(1)), (2, Who::AnyNode)];
+    for (cluster_id, who) in strangers {
+        let answer = answers(Principal { cluster_id, who }).await;
+        let wire::Frame::Refused(Refused::Certificate { node_id: 1, .. }) = answer else {
+            panic!("{who:?}: {answer:?}")
+        };
+    }
+}
+
+#[tokio::test]
+async fn nobody_stays_with_a_node_that_is_not_the_one_he_wanted() {
+    let network = MemoryNetwork::default();
+    let addr = host(&network, Host::default()).await;
+    let open = async |who| {
+        let network = Certified(network.clone(), Principal { cluster_id: 1, who });
+        Session::open(&network, &addr, &hello(1), TIMEOUT).await
+    };
+    assert!(open(Who::Node(2)).await.is_ok());
+    for who in [Who::Node(1), Who::Instance(1), Who::Operator] {
+        let refused = open(who).await.err().expect("a refusal");
+        assert!(matches!(refused, OpenError::Refused(Refused::Certificate { node_id: 2, .. })), "{who:?}: {refused}");
+    }
 }
