@@ -71,10 +71,14 @@ pub fn client(tls: Option<&Tls>, timeout: Duration) -> Result<OperatorClient, Fa
     Ok(OperatorClient { http, scheme })
 }
 
+/// Who the command line says that this process is.
+pub fn own() -> Result<Option<Tls>, Failure> {
+    given().files()?.map(load).transpose()
+}
+
 /// [`client`], for who the command line says that this process is.
 pub fn own_client(timeout: Duration) -> Result<OperatorClient, Failure> {
-    let tls = given().files()?.map(load).transpose()?;
-    client(tls.as_ref(), timeout)
+    client(own()?.as_ref(), timeout)
 }
 
 /// Refuses a certificate that is for another node than the folder is: with it no peer would let this one in.

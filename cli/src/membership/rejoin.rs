@@ -18,6 +18,7 @@ use super::{Operators, Problem, Reach, planned, refused};
 use crate::failure::Failure;
 use crate::folder::{Folder, KEPT};
 use crate::operator::{self, Join};
+use crate::tls;
 
 #[derive(Debug, Args)]
 pub struct RejoinArgs {
@@ -107,7 +108,8 @@ async fn ask(operators: &Operators, data: &Path, join: Join) -> Result<u64, Prob
     let disk = disk::Folder::open(data).map_err(complain)?;
     let identity = Identity::open(&disk).map_err(complain)?;
     let join = Join { instance: format!("{:032x}", identity.instance), ..join };
-    let place = operator::place(operator::ask_to_join(&operators.addresses, &join).await?)?;
+    let tls = tls::own()?;
+    let place = operator::place(operator::ask_to_join(&operators.addresses, &join, tls.as_ref()).await?)?;
     identity.join(&disk, place).map_err(complain)?;
     Ok(place.node_id)
 }
