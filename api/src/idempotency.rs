@@ -22,12 +22,12 @@ pub async fn once(
     headers: &HeaderMap,
     command: Command,
 ) -> Result<Result<Done, Refused>, Fault> {
-    let key = key(headers, &command)?;
+    let key = key(headers, &codec::encode(&command))?;
     app.propose(caller.actor(), key, command).await
 }
 
-/// The key of a request for `command`, if it has one. 400 where it is malformed.
-fn key(headers: &HeaderMap, command: &Command) -> Result<Option<IdempotencyKey>, Fault> {
+/// The key of a request, if it has one. Asked again, the request is known by `request`. 400 where the key is malformed.
+pub fn key(headers: &HeaderMap, request: &[u8]) -> Result<Option<IdempotencyKey>, Fault> {
     let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
     let Some(value) = values.next() else { return Ok(None) };
     let malformed = || {
@@ -41,7 +41,7 @@ fn key(headers: &HeaderMap, command: &Command) -> Result<Option<IdempotencyKey>,
         return Err(malformed());
     }
     let key = value.to_str().ok().and_then(unquoted).ok_or_else(malformed)?;
-    Ok(Some(IdempotencyKey { key, request_hash: xxh3_128(&codec::encode(command)) }))
+    Ok(Some(IdempotencyKey { key, request_hash: xxh3_128(request) }))
 }
 
 /// What a structured-field string (RFC 9651) says, or a bare key as most clients send it.

@@ -119,6 +119,17 @@ pub async fn refreshable(app: &App, headers: &HeaderMap) -> Result<Option<Verifi
     Ok(counts(app, &verified).await?.then_some(verified))
 }
 
+/// The caller of a request whose token is good but for its epoch. What he asks for counts only where the ledger knows that the
+/// present epoch came of this very request.
+pub async fn superseded(app: &App, headers: &HeaderMap) -> Result<Option<Caller>, Fault> {
+    let Some((token, by_cookie)) = token_of(app, headers) else { return Ok(None) };
+    let Some(verified) = verify(app, token).await? else { return Ok(None) };
+    let SignedIn { user, session, .. } = verified.signed_in;
+    let is_there = app.read(Consistency::Stale, |state| query::session(state, user, session)).await?.value.is_some();
+    let caller = Caller { signed_in: verified.signed_in, issued_s: verified.issued_s, by_cookie };
+    Ok((is_there && !verified.is_expired(app.now_s())).then_some(caller))
+}
+
 async fn verify(app: &App, token: &str) -> Result<Option<Verified>, Fault> {
     if let Some(verified) = app.tokens.remembered(token) {
         return Ok(Some(verified));

@@ -190,7 +190,10 @@ impl<'a, S: Write> Entry<'a, S> {
     pub fn decide(&mut self, submitted: &Submitted) -> Result<Outcome, StoreError> {
         let caller = match settle(self.check_actor(&submitted.actor))? {
             Ok(caller) => caller,
-            Err(refusal) => return Ok(self.refused(refusal)),
+            Err(refusal) => {
+                let told_before = self.remembered_of_older_epoch(submitted)?;
+                return Ok(told_before.unwrap_or_else(|| self.refused(refusal)));
+            }
         };
         let key = match (&caller, &submitted.idempotency) {
             (Caller::User { id, .. }, Some(key)) => Some((*id, key)),
@@ -219,7 +222,7 @@ impl<'a, S: Write> Entry<'a, S> {
     }
 
     /// A user acts while his account, his session and the epoch under which he was authenticated hold.
-    fn check_signed_in(&mut self, signed_in: &SignedIn) -> Result<Caller, Stop> {
+    pub fn check_signed_in(&mut self, signed_in: &SignedIn) -> Result<Caller, Stop> {
         let SignedIn { user: id, session, epoch } = *signed_in;
         self.reclaim_user(id)?;
         let user: User = self.user(id)?.ok_or(Refusal::NotSignedIn)?;

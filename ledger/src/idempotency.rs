@@ -6,13 +6,13 @@
 //! Not remembered are refusals that say nothing about the request itself (not signed in, too many …, try later): the same
 //! key may be tried again.
 
-use crate::command::IdempotencyKey;
-use crate::entities::IdempotencyRecord;
-use crate::entry::Entry;
+use crate::command::{Actor, IdempotencyKey, Submitted};
+use crate::entities::{IdempotencyRecord, SignedIn};
+use crate::entry::{Entry, settle};
 use crate::id::UserId;
 use crate::keys;
 use crate::limits::IDEMPOTENCY_KEY_BYTES_MAX;
-use crate::outcome::{Field, Outcome, Refusal, Settled};
+use crate::outcome::{Field, Outcome, Refusal, Reply, Settled};
 use crate::planted::{Bug, at_work};
 use crate::rows::damaged;
 use crate::state::State;
@@ -62,6 +62,23 @@ impl<S: Write> Entry<'_, S> {
         let max = self.state.meta.policy.idempotency_keys_per_user_max;
         let used_up = self.user_required(user)?.idempotency_records >= max;
         Ok(used_up.then(|| self.refused(Refusal::TooManyIdempotencyKeys { max })))
+    }
+
+    /// What a user was told who comes under an older epoch because of what he was told: his session went on under the present
+    /// epoch, but that answer was lost on its way to him, and he asks again.
+    pub fn remembered_of_older_epoch(&mut self, submitted: &Submitted) -> Result<Option<Outcome>, StoreError> {
+        let (Actor::User(old), Some(key)) = (&submitted.actor, &submitted.idempotency) else { return Ok(None) };
+        let record: Option<IdempotencyRecord> =
+            self.state.row(Table::Idempotency, &keys::text(old.user.0, &key.key))?;
+        let Some(record) = record.filter(|record| record.request_hash == key.request_hash) else { return Ok(None) };
+        let is_kept = self.now_ms() < record.recorded_ms + self.state.meta.policy.idempotency_ttl_ms;
+        let Ok(Reply::SignedIn { user, session, epoch }) = record.settled else { return Ok(None) };
+        if !is_kept || (user, session) != (old.user, old.session) {
+            return Ok(None);
+        }
+        let holds = settle(self.check_signed_in(&SignedIn { user, session, epoch }))?.is_ok();
+        let told = Outcome { settled: record.settled, decided_at: record.index, replayed: true };
+        Ok(holds.then_some(told))
     }
 
     /// Keeps what was decided under a key that [`Entry::remembered`] found free.

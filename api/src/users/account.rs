@@ -11,20 +11,27 @@ use holdfast_ledger::outcome::{Field, Refusal};
 use holdfast_ledger::query;
 use holdfast_ledger::store::StoreError;
 use holdfast_raft::node::Consistency;
-use http::{StatusCode, header};
+use http::{HeaderMap, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{BAD_EMAIL, check_password, email, new_password, present_password, session_of, with_session};
+use super::{
+    BAD_EMAIL, check_password, email, is_password, new_password, present_password, session_of, with_session,
+    wrong_password,
+};
 use crate::app::{App, Ledger, Refused, Seen};
 use crate::body::JsonBody;
-use crate::error::Fault;
+use crate::error::{Fault, refused};
 use crate::fields::{Complaints, Raw};
 use crate::headers::json;
+use crate::idempotency;
 use crate::limits::Limited;
-use crate::openapi::{EntityId, Time};
+use crate::openapi::{EntityId, IdempotencyParam, Time};
 use crate::session::{self, Caller};
 use crate::time::{Rfc3339, rfc3339};
+
+/// What a change of the password is known by under an idempotency key.
+const CHANGE_PASSWORD: &[u8] = b"change password";
 
 #[derive(Serialize, ToSchema)]
 #[schema(as = OwnAccount)]
@@ -140,17 +147,26 @@ pub(super) struct PasswordChange<'a> {
     new_password: Raw<'a>,
 }
 
-/// `PUT /api/users/me/password`: another password; all other sessions end, this one goes on under a fresh token.
+/// `PUT /api/users/me/password`: another password; all other sessions end, this one goes on under a fresh token. Whoever missed the
+/// answer, and with it the token, asks again under the same key and with the token he has.
 #[utoipa::path(
-    put, path = "/api/users/me/password", tag = "users", security(("session" = [])), request_body = PasswordChange,
+    put, path = "/api/users/me/password", tag = "users", security(("session" = [])), params(IdempotencyParam),
+    request_body = PasswordChange,
     responses((status = 200, description = "Done"))
 )]
 pub async fn change_password(
     State(app): State<App>,
-    caller: Caller,
+    caller: Result<Caller, Fault>,
     limited: Limited,
+    headers: HeaderMap,
     body: JsonBody,
 ) -> Result<Response, Fault> {
+    // What was chosen is in no hash that is stored: that a repeat chooses the same is checked against the password itself.
+    let key = idempotency::key(&headers, CHANGE_PASSWORD)?;
+    let (caller, is_superseded) = match caller {
+        Ok(caller) => (caller, false),
+        Err(fault) => (superseded(&app, &headers, key.is_some(), fault).await?, true),
+    };
     let (password, chosen) = {
         let change: PasswordChange = body.parse()?;
         let mut complaints = Complaints::default();
@@ -158,11 +174,27 @@ pub async fn change_password(
         let chosen = new_password(change.new_password, "newPassword", &mut complaints);
         complaints.settle(password.zip(chosen))?
     };
-    check_password(&app, limited, &caller, password).await?;
-    let password_hash = app.passwords.hash(chosen).await?;
-    let done = app.propose(caller.actor(), None, Command::ChangePassword { password_hash }).await??;
+    if !is_password(&app, limited, &caller, password).await? {
+        let is_repeat = key.is_some() && is_password(&app, limited, &caller, chosen.clone()).await?;
+        if !is_repeat {
+            return Err(if is_superseded { Fault::not_signed_in() } else { wrong_password() });
+        }
+    }
+    let password_hash = app.passwords.hash(chosen.clone()).await?;
+    let done = app.propose(caller.actor(), key, Command::ChangePassword { password_hash }).await??;
+    if done.replayed && !is_password(&app, limited, &caller, chosen).await? {
+        return Err(refused(&Refusal::IdempotencyKeyReused, 0).log_index(done.decided_at));
+    }
     let response = json(StatusCode::OK, &serde_json::Map::new(), done.decided_at);
     Ok(with_session(&app, response, session_of(&done)))
+}
+
+/// Who asks under an epoch that is over, which only somebody with a key may; `fault` is what everybody else is told.
+async fn superseded(app: &App, headers: &HeaderMap, has_key: bool, fault: Fault) -> Result<Caller, Fault> {
+    if !has_key || fault.status() != StatusCode::UNAUTHORIZED {
+        return Err(fault);
+    }
+    session::superseded(app, headers).await?.ok_or(fault)
 }
 
 #[derive(Deserialize, ToSchema)]

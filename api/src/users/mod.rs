@@ -77,14 +77,22 @@ fn with_session(app: &App, mut response: Response, signed_in: SignedIn) -> Respo
 
 /// 400 on `password` unless `password` is the caller's own: what a found or borrowed browser must not do.
 async fn check_password(app: &App, limited: Limited, caller: &Caller, password: String) -> Result<(), Fault> {
+    match is_password(app, limited, caller, password).await? {
+        true => Ok(()),
+        false => Err(wrong_password()),
+    }
+}
+
+fn wrong_password() -> Fault {
+    Fault::bad_field("password", "wrong_password", "This is not your password")
+}
+
+/// Whether `password` is the caller's own. It counts as a guess.
+async fn is_password(app: &App, limited: Limited, caller: &Caller, password: String) -> Result<bool, Fault> {
     let user = caller.signed_in.user;
     limited.guess(app, user)?;
     let personal = app.read(Consistency::Linearizable, |state| query::personal(state, user)).await?.value;
-    let phc = personal.map(|personal| personal.password_hash);
-    match app.passwords.matches(password, phc).await? {
-        true => Ok(()),
-        false => Err(Fault::bad_field("password", "wrong_password", "This is not your password")),
-    }
+    app.passwords.matches(password, personal.map(|personal| personal.password_hash)).await
 }
 
 /// The caller's present password, of a body that must have it.

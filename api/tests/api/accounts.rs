@@ -93,6 +93,33 @@ async fn another_password_ends_every_session_but_the_one_that_asked() {
 }
 
 #[tokio::test]
+async fn a_change_of_the_password_whose_answer_was_lost_is_answered_again_under_its_key() {
+    const PATH: &str = "/api/users/me/password";
+    let (email, _, here) = somebody().await;
+    let body = json!({"password": PASSWORD, "newPassword": "tr0ub4dor"});
+    // The client keeps the token of before: the answer with the new one never came.
+    let mut lost = here.with("idempotency-key", "change-1");
+    lost.clone().put(PATH, body.clone()).await.is(200);
+    lost.get("/api/orders").await.is(401);
+    here.clone().put(PATH, body.clone()).await.fails(401, "Not authorized", None);
+    here.with("idempotency-key", "change-2").put(PATH, body.clone()).await.is(401);
+    let other = json!({"password": PASSWORD, "newPassword": "an0ther-one"});
+    lost.clone().put(PATH, other).await.is(401);
+    let again = lost.put(PATH, body.clone()).await.is(200);
+    assert!(again.header("set-cookie").contains("session="), "{again:?}");
+    lost.get("/api/orders").await.is(200);
+    // Sent a third time, now under the new token, it is the same request still; with another password it is not.
+    lost.put(PATH, body).await.is(200);
+    let other = json!({"password": "tr0ub4dor", "newPassword": "an0ther-one"});
+    assert_eq!(lost.put(PATH, other).await.is(422).code(), "idempotency_key_reused");
+    sign_in(&email, "tr0ub4dor").await.1.is(200);
+    // Once the session is over, no key brings it back.
+    let over = lost.clone();
+    lost.post("/api/users/signout", json!({})).await.is(200);
+    over.clone().put(PATH, json!({"password": PASSWORD, "newPassword": "tr0ub4dor"})).await.is(401);
+}
+
+#[tokio::test]
 async fn sessions_are_listed_and_ended_one_by_one_and_all_at_once() {
     let (email, _, mut here) = somebody().await;
     let firefox = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";

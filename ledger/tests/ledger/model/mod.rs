@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_ledger::command::{Actor, Batch, Command, Service, Submitted};
 use holdfast_ledger::entities::{
-    CancelReason, Holding, OrderStatus, PaymentStatus, PaymentStep, PlaceStatus, Policy, Purpose, Roles,
+    CancelReason, Holding, OrderStatus, PaymentStatus, PaymentStep, PlaceStatus, Policy, Purpose, Roles, SignedIn,
 };
 use holdfast_ledger::id::{OrderId, PaymentId, PlaceId, RequestId, SessionId, TicketId, UserId};
 use holdfast_ledger::money::{Currency, Decimal};
@@ -124,7 +124,7 @@ impl Model {
         if let Actor::User(signed_in) = &submitted.actor
             && let Err(refusal) = self.check_signed_in(signed_in)
         {
-            return fresh(Err(refusal));
+            return self.told_before(submitted).unwrap_or_else(|| fresh(Err(refusal)));
         }
         let key = submitted.actor.user().zip(submitted.idempotency.as_ref());
         if let Some((user, key)) = key
@@ -153,6 +153,17 @@ impl Model {
             self.keys.insert((user, key.key.clone()), remembered);
         }
         fresh(settled)
+    }
+
+    /// The answer that moved the user's session on to the epoch of now, where he asks the same again under the one before.
+    fn told_before(&self, submitted: &Submitted) -> Option<Outcome> {
+        let (Actor::User(old), Some(key)) = (&submitted.actor, &submitted.idempotency) else { return None };
+        let remembered = self.keys.get(&(old.user, key.key.clone()))?;
+        let Ok(Reply::SignedIn { user, session, epoch }) = remembered.settled else { return None };
+        let is_same = remembered.request_hash == key.request_hash && (user, session) == (old.user, old.session);
+        let holds = self.check_signed_in(&SignedIn { user, session, epoch }).is_ok();
+        let told = || Outcome { settled: remembered.settled.clone(), decided_at: remembered.index, replayed: true };
+        (is_same && holds).then(told)
     }
 
     fn decide(&mut self, actor: &Actor, command: &Command) -> Settled {
