@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::str::FromStr;
 
 use holdfast_ledger::money::{Currency, Decimal};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use crate::error::{Complaint, Fault};
@@ -14,6 +15,11 @@ use crate::time::parse_rfc3339;
 
 /// A member as it stands in the body; `null` counts as missing.
 pub type Raw<'a> = Option<&'a RawValue>;
+
+/// Reads a member for which `null` says something else than its absence: it stands in the body as `null` then.
+pub fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Raw<'de>, D::Error> {
+    <&'de RawValue>::deserialize(deserializer).map(Some)
+}
 
 /// What a string member says; `None` where it is missing or no string.
 pub fn text(raw: Raw<'_>) -> Option<Cow<'_, str>> {

@@ -1,6 +1,6 @@
 //! The interface as pages use it: one request inside the process, and what came back.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use axum::Router;
 use axum::body::Body;
@@ -27,6 +27,8 @@ pub struct Api {
     peer: Option<Peer>,
     /// Cookies that answers set, to be handed on to the browser.
     cookies: Arc<Mutex<Vec<HeaderValue>>>,
+    /// Why this visitor's form may change nothing.
+    barred: Arc<OnceLock<Problem>>,
 }
 
 /// An answer of the interface that is no failure.
@@ -82,7 +84,7 @@ impl Api {
 
     /// For nobody in particular.
     pub fn of_nobody(router: Router) -> Api {
-        Api { router, carried: HeaderMap::new(), peer: None, cookies: Arc::default() }
+        Api { router, carried: HeaderMap::new(), peer: None, cookies: Arc::default(), barred: Arc::default() }
     }
 
     pub fn get(&self, path: impl Into<String>) -> Ask<'_> {
@@ -103,6 +105,13 @@ impl Api {
 
     fn ask(&self, method: Method, path: impl Into<String>) -> Ask<'_> {
         Ask { api: self, method, path: path.into(), body: None, key: None, version: None }
+    }
+
+    /// From now on nothing is written for this visitor: whatever is asked for that could, fails with `problem`. What he typed
+    /// can still be shown to him again, as after any other refusal.
+    pub fn bar(&self, problem: Problem) {
+        // The first reason is as good as any later one.
+        let _ = self.barred.set(problem);
     }
 
     /// Cookies that were set since the last call.
@@ -138,6 +147,9 @@ impl<'a> Ask<'a> {
     /// Sends it; anything but success is a problem.
     pub async fn send(self) -> Result<Answer, Problem> {
         let api = self.api;
+        if let Some(problem) = api.barred.get().filter(|_| !self.method.is_safe()) {
+            return Err(problem.clone());
+        }
         let body = self.body.map_or_else(Body::empty, |body| Body::from(body.to_string()));
         let mut request = Request::new(body);
         *request.method_mut() = self.method;

@@ -180,7 +180,7 @@ fn words(problem: &Problem) -> (StatusCode, &'static str, String) {
         (_, "form_out_of_date") => (
             StatusCode::FORBIDDEN,
             "This form is out of date",
-            "It was open for too long, or you signed in or out in between. Nothing was done. Go back, reload, and send it again.".into(),
+            problem.message().to_string(),
         ),
         (_, "cross_site") => (
             StatusCode::FORBIDDEN,

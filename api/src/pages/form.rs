@@ -1,16 +1,25 @@
 //! Forms: what was posted, and what is shown again when it was not good.
 
 use axum::body::Body;
-use axum::extract::{FromRequest, Request};
+use axum::extract::{FromRequest, Query, Request};
 use bytes::Bytes;
+use http::Uri;
 
 use super::Pages;
+use super::api::query;
 use super::problem::{Complaint, Problem};
+use super::visit::Visit;
 use crate::body::{self, BODY_BYTES_MAX};
 use crate::csrf;
 use crate::session::Identity;
 
-/// The fields of a posted form, in order, of at most `MAX` bytes. Its token was checked.
+/// The longest address that carries what was typed, in bytes.
+const CARRIED_BYTES_MAX: usize = 6_000;
+/// What such an address is known by.
+const KEPT: &str = "kept";
+
+/// The fields of a posted form, in order, of at most `MAX` bytes. Its token was checked: where it is out of date, the visit may
+/// write nothing.
 #[derive(Clone, Default)]
 pub struct Form<const MAX: usize = BODY_BYTES_MAX>(Vec<(String, String)>);
 
@@ -30,6 +39,15 @@ impl<const MAX: usize> Form<MAX> {
         let shown = self.0.iter().filter(|(name, _)| !name.to_ascii_lowercase().contains("password"));
         Sheet { values: shown.cloned().collect(), complaints: problem.complaints.clone() }
     }
+
+    /// `page` with these of the form's fields in its address, so that they are there again after a sign-in; without them where
+    /// they are too long for an address.
+    pub fn carried_to(&self, page: &str, fields: &[&str]) -> String {
+        let mut pairs: Vec<(&str, &str)> = fields.iter().map(|name| (*name, self.get(name))).collect();
+        pairs.push((KEPT, "1"));
+        let carried = format!("{page}{}", query(&pairs));
+        if carried.len() > CARRIED_BYTES_MAX { page.to_string() } else { carried }
+    }
 }
 
 impl<const MAX: usize> FromRequest<Pages> for Form<MAX> {
@@ -39,14 +57,20 @@ impl<const MAX: usize> FromRequest<Pages> for Form<MAX> {
         let (parts, body) = request.into_parts();
         let bytes: Bytes = body::read(body, MAX).await.map_err(|fault| Problem::from(&fault))?;
         let (headers, identity) = (parts.headers.clone(), parts.extensions.get::<Identity>().cloned());
+        let visit = Visit::of(&parts.extensions);
         let whole = Request::from_parts(parts, Body::from(bytes));
         let fields = axum::Form::<Vec<(String, String)>>::from_request(whole, &()).await;
         let unread = |_| Problem::bad("malformed_form", "The form could not be read. Go back and send it again.");
         let axum::Form(fields) = fields.map_err(unread)?;
         let form = Form(fields);
         let identity = identity.unwrap_or(Identity::Anonymous);
-        let checked = csrf::check(&pages.app, &identity, &headers, form.get(csrf::FIELD)).await;
-        checked.map_err(|fault| Problem::from(&fault))?;
+        if let Err(fault) = csrf::check(&pages.app, &identity, &headers, form.get(csrf::FIELD)).await {
+            let problem = Problem::from(&fault);
+            if !problem.is_out_of_date() {
+                return Err(problem);
+            }
+            visit.api.bar(Problem::out_of_date());
+        }
         Ok(form)
     }
 }
@@ -59,6 +83,27 @@ pub struct Sheet {
 }
 
 impl Sheet {
+    /// A form whose fields stand in the page's address; `None` where none does.
+    pub fn carried(uri: &Uri) -> Option<Sheet> {
+        let Query(values) = Query::<Vec<(String, String)>>::try_from_uri(uri).ok()?;
+        let complaints = Vec::new();
+        values.iter().any(|(name, _)| name == KEPT).then_some(Sheet { values, complaints })
+    }
+
+    /// Says beside each field what it holds by now, where that is something else.
+    pub fn complain_of_changes(&mut self, saved: &Sheet, fields: &[&str]) {
+        for name in fields {
+            if self.value(name) == saved.value(name) {
+                continue;
+            }
+            let message = match saved.value(name) {
+                "" => "Saved meanwhile: nothing.".to_string(),
+                value => format!("Saved meanwhile: {value}"),
+            };
+            self.complaints.push(Complaint { message, field: name.to_string(), code: String::new() });
+        }
+    }
+
     /// A form with these values and nothing wrong.
     pub fn of(values: &[(&str, &str)]) -> Sheet {
         let values = values.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();

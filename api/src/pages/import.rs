@@ -5,6 +5,7 @@
 
 use askama::Template;
 use axum::response::Response;
+use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -94,6 +95,21 @@ fn read(csv: &str) -> Result<Vec<Line>, String> {
     if lines.is_empty() { Err("There are no lines below the first.".into()) } else { Ok(lines) }
 }
 
+/// The lines of a seller's file, or why they cannot be had. A file is too long for an address, so whoever is signed out by now keeps
+/// it on this page.
+fn lines(visit: &Visit, csv: &str) -> Result<Vec<Line>, (StatusCode, String)> {
+    if visit.viewer.is_none() {
+        let alert = "You are signed out. Your lines are still here: sign in in another tab, then send them again.";
+        return Err((StatusCode::UNAUTHORIZED, alert.into()));
+    }
+    read(csv).map_err(|alert| (StatusCode::BAD_REQUEST, alert))
+}
+
+/// The file again, with why nothing came of it.
+fn refused(visit: &Visit, csv: &str, problem: &Problem) -> Result<Response, Problem> {
+    page(problem.status, &ImportPage::new(visit, csv, problem.message().to_string()))
+}
+
 fn bodies(lines: &[(u64, Map<String, Value>)]) -> Value {
     lines.iter().map(|(_, body)| Value::Object(body.clone())).collect()
 }
@@ -114,13 +130,16 @@ pub async fn ask(visit: Visit) -> Result<Response, Problem> {
 
 /// `POST /sell/import`: what would become of each line.
 pub async fn preview(visit: Visit, form: Form<IMPORT_BYTES_MAX>) -> Result<Response, Problem> {
-    visit.signed_in()?;
     let csv = form.raw("csv");
-    let lines = match read(csv) {
+    let lines = match lines(&visit, csv) {
         Ok(lines) => lines,
-        Err(alert) => return page(http::StatusCode::BAD_REQUEST, &ImportPage::new(&visit, csv, alert)),
+        Err((status, alert)) => return page(status, &ImportPage::new(&visit, csv, alert)),
     };
-    let checked: Vec<Checked> = visit.api.post("/api/tickets/bulk?check=true", bodies(&lines)).json().await?;
+    let ask = visit.api.post("/api/tickets/bulk?check=true", bodies(&lines));
+    let checked: Vec<Checked> = match ask.json().await {
+        Err(problem) if problem.is_mendable() => return refused(&visit, csv, &problem),
+        checked => checked?,
+    };
     let mut import = ImportPage::new(&visit, csv, String::new());
     import.all = lines.len();
     import.good = checked.iter().filter(|line| line.errors.is_empty()).count();
@@ -143,14 +162,16 @@ pub async fn preview(visit: Visit, form: Form<IMPORT_BYTES_MAX>) -> Result<Respo
 
 /// `POST /sell/import/confirm`: the good lines go on sale.
 pub async fn confirm(visit: Visit, form: Form<IMPORT_BYTES_MAX>) -> Result<Response, Problem> {
-    visit.signed_in()?;
     let csv = form.raw("csv");
-    let lines = match read(csv) {
+    let lines = match lines(&visit, csv) {
         Ok(lines) => lines,
-        Err(alert) => return page(http::StatusCode::BAD_REQUEST, &ImportPage::new(&visit, csv, alert)),
+        Err((status, alert)) => return page(status, &ImportPage::new(&visit, csv, alert)),
     };
     let ask = visit.api.post("/api/tickets/bulk", bodies(&lines)).once(form.get("key"));
-    let results: Vec<Checked> = ask.json().await?;
+    let results: Vec<Checked> = match ask.json().await {
+        Err(problem) if problem.is_mendable() => return refused(&visit, csv, &problem),
+        results => results?,
+    };
     let created = results.iter().filter(|line| line.errors.is_empty()).count();
     Ok(go(&format!("/sell?imported={created}")))
 }

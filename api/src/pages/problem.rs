@@ -8,6 +8,8 @@ use serde_json::{Map, Value};
 use super::api::Answer;
 use crate::error::Fault;
 
+const OUT_OF_DATE: &str = "form_out_of_date";
+
 /// One thing that is wrong, and in which field.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Complaint {
@@ -75,6 +77,13 @@ impl Problem {
         Problem::new(StatusCode::FORBIDDEN, "forbidden", "Your role does not allow this")
     }
 
+    /// The form's token does not fit its sender any more.
+    pub fn out_of_date() -> Problem {
+        let message = "This page was open for too long, or you signed in or out since. Nothing was done. What you typed is still \
+                       here: look it over and send it again.";
+        Problem::new(StatusCode::FORBIDDEN, OUT_OF_DATE, message)
+    }
+
     /// 400 without a field.
     pub fn bad(code: &str, message: &str) -> Problem {
         Problem::new(StatusCode::BAD_REQUEST, code, message)
@@ -101,7 +110,12 @@ impl Problem {
     /// The visitor can mend it on the page he came from: neither who he is nor the service itself is in the way.
     pub fn is_mendable(&self) -> bool {
         let elsewhere = matches!(self.status.as_u16(), 401 | 403 | 404 | 408 | 413 | 429);
-        self.status.is_client_error() && !elsewhere && self.code() != "malformed_id"
+        self.is_out_of_date() || self.status.is_client_error() && !elsewhere && self.code() != "malformed_id"
+    }
+
+    /// Nothing is wrong but the form's age: sent again as it is shown now, it counts.
+    pub fn is_out_of_date(&self) -> bool {
+        self.code() == OUT_OF_DATE
     }
 
     /// Signing in may help.

@@ -3,7 +3,7 @@
 use askama::Template;
 use axum::extract::Path;
 use axum::response::Response;
-use http::Uri;
+use http::{StatusCode, Uri};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -14,9 +14,9 @@ use super::home::read_or_stale;
 use super::money::Amount;
 use super::orders::cursor_of;
 use super::problem::Problem;
-use super::tickets::settled;
+use super::tickets::{refused_price, settled};
 use super::views::Ticket;
-use super::visit::{Visit, go};
+use super::visit::{Visit, go, sign_in_to};
 use super::when::{Moment, of_input};
 
 /// Rows of one page.
@@ -98,6 +98,8 @@ struct TicketFormPage {
     version: String,
     /// What is wrong with no field of the form.
     alerts: Vec<String>,
+    /// The visitor had to sign in between typing and sending.
+    kept: bool,
 }
 
 impl TicketFormPage {
@@ -105,19 +107,24 @@ impl TicketFormPage {
         let alerts = sheet.errors_beside(&FIELDS).into_iter().map(str::to_string).collect();
         let version = ticket.as_ref().map(|ticket| ticket.version.to_string()).unwrap_or_default();
         let chrome = Chrome::new(visit, if ticket.is_some() { "sell" } else { "new" });
-        TicketFormPage { chrome, sheet, key: fresh_key(), ticket, version, alerts }
+        TicketFormPage { chrome, sheet, key: fresh_key(), ticket, version, alerts, kept: false }
     }
 }
 
-/// `GET /tickets/new`
-pub async fn new(visit: Visit) -> Result<Response, Problem> {
+/// `GET /tickets/new`, with what was typed before where the visitor had to sign in meanwhile.
+pub async fn new(visit: Visit, uri: Uri) -> Result<Response, Problem> {
     visit.signed_in()?;
-    ok(&TicketFormPage::new(&visit, Sheet::of(&[("currency", "USD")]), None))
+    let carried = Sheet::carried(&uri);
+    let kept = carried.is_some();
+    let sheet = carried.unwrap_or_else(|| Sheet::of(&[("currency", "USD")]));
+    ok(&TicketFormPage { kept, ..TicketFormPage::new(&visit, sheet, None) })
 }
 
 /// `POST /tickets/new`
 pub async fn create(visit: Visit, form: Form) -> Result<Response, Problem> {
-    visit.signed_in()?;
+    if visit.viewer.is_none() {
+        return Ok(go(&sign_in_to(&form.carried_to(visit.page(), &FIELDS))));
+    }
     let mut body = ticket_body(&form);
     body.insert("currency".into(), json!(form.get("currency")));
     match visit.api.post("/api/tickets", Value::Object(body)).once(form.get("key")).send().await {
@@ -129,18 +136,23 @@ pub async fn create(visit: Visit, form: Form) -> Result<Response, Problem> {
     }
 }
 
-/// The members that a new and an edited ticket share; fields left empty are not sent.
+/// The members that a new and an edited ticket share. A field left empty is none, also where the ticket had one.
 fn ticket_body(form: &Form) -> Map<String, Value> {
     let mut body = Map::new();
     body.insert("title".into(), json!(form.get("title")));
     body.insert("price".into(), json!(form.get("price").replace(',', "")));
-    for name in TEXTS.iter().filter(|name| !form.get(name).is_empty()) {
-        body.insert((*name).into(), json!(form.get(name)));
+    for name in TEXTS {
+        body.insert(name.into(), given(form.get(name)).map_or(Value::Null, |text| json!(text)));
     }
-    for name in TIMES.iter().filter(|name| !form.get(name).is_empty()) {
-        body.insert((*name).into(), json!(of_input(form.get(name))));
+    for name in TIMES {
+        body.insert(name.into(), given(form.get(name)).map_or(Value::Null, |time| json!(of_input(time))));
     }
     body
+}
+
+/// What a field holds, if anything.
+fn given(text: &str) -> Option<&str> {
+    (!text.is_empty()).then_some(text)
 }
 
 /// The visitor's own ticket.
@@ -151,11 +163,19 @@ async fn own(visit: &Visit, id: &str) -> Result<Ticket, Problem> {
 }
 
 /// `GET /tickets/{id}/edit`
-pub async fn edit(visit: Visit, Path(id): Path<String>) -> Result<Response, Problem> {
+pub async fn edit(visit: Visit, Path(id): Path<String>, uri: Uri) -> Result<Response, Problem> {
     let ticket = own(&visit, &id).await?;
+    let carried = Sheet::carried(&uri);
+    let kept = carried.is_some();
+    let sheet = carried.unwrap_or_else(|| sheet_of(&ticket));
+    ok(&TicketFormPage { kept, ..TicketFormPage::new(&visit, sheet, Some(ticket)) })
+}
+
+/// The form of a ticket as it is saved.
+fn sheet_of(ticket: &Ticket) -> Sheet {
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
     let time = |time: &Option<Moment>| time.as_ref().map(|time| time.input().to_string()).unwrap_or_default();
-    let sheet = Sheet::of(&[
+    Sheet::of(&[
         ("title", &ticket.title),
         ("price", &ticket.price.plain(&ticket.currency)),
         ("currency", &ticket.currency),
@@ -166,13 +186,14 @@ pub async fn edit(visit: Visit, Path(id): Path<String>) -> Result<Response, Prob
         ("seat", &text(&ticket.seat)),
         ("startsAt", &time(&ticket.starts_at)),
         ("saleEndsAt", &time(&ticket.sale_ends_at)),
-    ]);
-    ok(&TicketFormPage::new(&visit, sheet, Some(ticket)))
+    ])
 }
 
 /// `POST /tickets/{id}/edit`
 pub async fn save(visit: Visit, Path(id): Path<String>, form: Form) -> Result<Response, Problem> {
-    visit.signed_in()?;
+    if visit.viewer.is_none() {
+        return Ok(go(&sign_in_to(&form.carried_to(visit.page(), &FIELDS))));
+    }
     let body = Value::Object(ticket_body(&form));
     let path = format!("/api/tickets/{}", encoded(&id));
     let saved = visit.api.put(path, body).matching(form.get("version")).once(form.get("key")).send().await;
@@ -180,7 +201,11 @@ pub async fn save(visit: Visit, Path(id): Path<String>, form: Form) -> Result<Re
         Ok(_) => Ok(go(&format!("/tickets/{}?done=saved", encoded(&id)))),
         Err(problem) if problem.is_mendable() => {
             let ticket = own(&visit, &id).await?;
-            page(problem.status, &TicketFormPage::new(&visit, form.refused(&problem), Some(ticket)))
+            let mut sheet = form.refused(&problem);
+            if problem.status == StatusCode::PRECONDITION_FAILED {
+                sheet.complain_of_changes(&sheet_of(&ticket), &FIELDS);
+            }
+            page(problem.status, &TicketFormPage::new(&visit, sheet, Some(ticket)))
         }
         Err(problem) => Err(problem),
     }
@@ -191,8 +216,10 @@ pub async fn schedule(visit: Visit, Path(id): Path<String>, form: Form) -> Resul
     visit.signed_in()?;
     let price = form.get("price").replace(',', "");
     let body = if price.is_empty() { json!({ "price": null }) } else { json!({ "price": price }) };
-    let done = visit.api.put(format!("/api/tickets/{}/next-price", encoded(&id)), body).send().await;
-    settled(&visit, &id, done.map(|_| "price")).await
+    match visit.api.put(format!("/api/tickets/{}/next-price", encoded(&id)), body).send().await {
+        Err(problem) if problem.is_mendable() => refused_price(&visit, &id, &form, &problem).await,
+        done => settled(&visit, &id, done.map(|_| "price")).await,
+    }
 }
 
 /// `POST /tickets/{id}/withdraw`

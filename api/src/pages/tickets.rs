@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::api::encoded;
 use super::chrome::{Chrome, ok, page};
-use super::form::{Form, fresh_key};
+use super::form::{Form, Sheet, fresh_key};
 use super::home::read_or_stale;
 use super::money::Amount;
 use super::problem::Problem;
@@ -33,6 +33,8 @@ struct TicketPage {
     place: Option<Place>,
     watching: bool,
     history: Vec<Change>,
+    /// The form for the next price, as it was typed.
+    sheet: Sheet,
 }
 
 #[derive(Deserialize)]
@@ -77,7 +79,8 @@ async fn found(visit: &Visit, id: &str, alert: String, notice: &'static str) -> 
     }
     let chrome = Chrome::new(visit, "home").paused(paused);
     let key = fresh_key();
-    Ok(TicketPage { chrome, ticket, alert, notice, key, mine, signed_in, order, place, watching, history })
+    let sheet = Sheet::default();
+    Ok(TicketPage { chrome, ticket, alert, notice, key, mine, signed_in, order, place, watching, history, sheet })
 }
 
 #[derive(Template)]
@@ -180,4 +183,12 @@ pub async fn settled(visit: &Visit, id: &str, done: Result<&str, Problem>) -> Re
         }
         Err(problem) => Err(problem),
     }
+}
+
+/// The ticket's page after a next price that is none: what is wrong stands beside its field.
+pub async fn refused_price(visit: &Visit, id: &str, form: &Form, problem: &Problem) -> Result<Response, Problem> {
+    let mut shown = found(visit, id, String::new(), "").await?;
+    shown.sheet = form.refused(problem);
+    shown.alert = shown.sheet.errors_beside(&["price"]).first().map(|error| error.to_string()).unwrap_or_default();
+    page(problem.status, &shown)
 }

@@ -7,7 +7,7 @@ use http::Uri;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::chrome::{Chrome, ok};
+use super::chrome::{Chrome, ok, page};
 use super::form::Form;
 use super::problem::Problem;
 use super::views::{event_words, seat_words};
@@ -58,6 +58,7 @@ struct VerifyPage {
     chrome: Chrome,
     token: String,
     answer: Option<Verdict>,
+    alert: String,
 }
 
 /// `GET /verify`, also where a ticket's QR code leads, with `token` in the query.
@@ -69,7 +70,7 @@ pub async fn show(visit: Visit, uri: Uri) -> Result<Response, Problem> {
     }
     let token = Query::<Shown>::try_from_uri(&uri).map(|Query(shown)| shown.token).unwrap_or_default();
     if token.is_empty() {
-        return ok(&VerifyPage { chrome: Chrome::new(&visit, ""), token, answer: None });
+        return ok(&VerifyPage { chrome: Chrome::new(&visit, ""), token, answer: None, alert: String::new() });
     }
     answered(&visit, token).await
 }
@@ -80,11 +81,16 @@ pub async fn check(visit: Visit, form: Form) -> Result<Response, Problem> {
 }
 
 async fn answered(visit: &Visit, token: String) -> Result<Response, Problem> {
+    let chrome = Chrome::new(visit, "");
     let verdict = match visit.api.post("/api/tickets/verify", json!({ "token": token })).json().await {
+        Err(problem) if problem.is_out_of_date() => {
+            let alert = problem.message().to_string();
+            return page(problem.status, &VerifyPage { chrome, token, answer: None, alert });
+        }
         Err(problem) if problem.is_mendable() => Verdict::none(),
         answer => answer?,
     };
-    ok(&VerifyPage { chrome: Chrome::new(visit, ""), token, answer: Some(verdict) })
+    ok(&VerifyPage { chrome, token, answer: Some(verdict), alert: String::new() })
 }
 
 impl Verdict {

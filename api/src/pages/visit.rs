@@ -7,7 +7,7 @@ use axum::extract::{FromRequestParts, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
 use http::request::Parts;
-use http::{Method, Uri, header};
+use http::{Extensions, Method, Uri, header};
 use serde::Deserialize;
 
 use super::Pages;
@@ -94,6 +94,11 @@ impl Visit {
         Visit(Arc::new(Inner { api, form_token: form.token, viewer, path, method }))
     }
 
+    /// The visit of a request for a page.
+    pub fn of(extensions: &Extensions) -> Visit {
+        extensions.get::<Visit>().cloned().expect("the layer before every page opens the visit")
+    }
+
     /// The visit of somebody whose request was not admitted: nothing is known of him.
     pub fn stranger(pages: &Pages, method: Method, uri: &Uri) -> Visit {
         let api = Api::of_nobody(pages.api.clone());
@@ -107,7 +112,7 @@ impl Visit {
 
     /// Where signing in leads back to: this page, or the one that a form stood on.
     pub fn way_back(&self) -> String {
-        format!("/auth/signin?next={}", encoded(self.page()))
+        sign_in_to(self.page())
     }
 
     /// This page, or the one that a form stood on.
@@ -134,8 +139,13 @@ impl FromRequestParts<Pages> for Visit {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _pages: &Pages) -> Result<Visit, Infallible> {
-        Ok(parts.extensions.get::<Visit>().cloned().expect("the layer before every page opens the visit"))
+        Ok(Visit::of(&parts.extensions))
     }
+}
+
+/// Where signing in leads on to `page`.
+pub fn sign_in_to(page: &str) -> String {
+    format!("/auth/signin?next={}", encoded(page))
 }
 
 /// 303 to a path of ours.

@@ -32,25 +32,25 @@ pub struct TicketBody<'a> {
     #[serde(borrow)]
     #[schema(value_type = Option<String>)]
     external_id: Raw<'a>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "fields::given")]
     #[schema(value_type = Option<String>)]
     event_name: Raw<'a>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "fields::given")]
     #[schema(value_type = Option<String>)]
     venue: Raw<'a>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "fields::given")]
     #[schema(value_type = Option<String>)]
     section: Raw<'a>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "fields::given")]
     #[schema(value_type = Option<String>)]
     row: Raw<'a>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "fields::given")]
     #[schema(value_type = Option<String>)]
     seat: Raw<'a>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "fields::given")]
     #[schema(value_type = Option<Time>)]
     starts_at: Raw<'a>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "fields::given")]
     #[schema(value_type = Option<Time>)]
     sale_ends_at: Raw<'a>,
 }
@@ -96,15 +96,16 @@ impl TicketBody<'_> {
         complaints.require(currency, "currency", "Currency must be an ISO 4217 code such as USD")
     }
 
-    /// The details, if any is given.
+    /// The details, if any is given; one that is `null` or left out is none then.
     pub fn details(&self, complaints: &mut Complaints) -> Option<TicketDetails> {
         let members =
             [self.event_name, self.venue, self.section, self.row, self.seat, self.starts_at, self.sale_ends_at];
         members.iter().any(Option::is_some).then(|| {
-            let mut text = |raw, field| bounded_text(complaints, raw, field, TEXT_BYTES_MAX);
+            let mut text = |raw, field| bounded_text(complaints, filled(raw), field, TEXT_BYTES_MAX);
             let (event_name, venue) = (text(self.event_name, "eventName"), text(self.venue, "venue"));
             let (section, row, seat) = (text(self.section, "section"), text(self.row, "row"), text(self.seat, "seat"));
-            let mut time = |raw, field| complaints.optional(raw, fields::time_ms, field, "Must be an RFC 3339 time");
+            let mut time =
+                |raw, field| complaints.optional(filled(raw), fields::time_ms, field, "Must be an RFC 3339 time");
             let (starts_ms, sale_ends_ms) = (time(self.starts_at, "startsAt"), time(self.sale_ends_at, "saleEndsAt"));
             TicketDetails { event_name, venue, section, row, seat, starts_ms, sale_ends_ms }
         })
@@ -124,6 +125,11 @@ impl TicketBody<'_> {
             _ => Err(complaints),
         }
     }
+}
+
+/// A member that is not `null`.
+fn filled(raw: Raw<'_>) -> Raw<'_> {
+    raw.filter(|raw| raw.get() != "null")
 }
 
 /// An optional text of 1 to `bytes_max` bytes.

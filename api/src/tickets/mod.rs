@@ -135,7 +135,8 @@ fn new_ticket_of(row: &RawValue) -> Result<NewTicket, Complaints> {
         .new_ticket()
 }
 
-/// `PUT /api/tickets/:id`: another title or price; details are left as they are where none is given.
+/// `PUT /api/tickets/:id`: another title or price. Details are left as they are where none is given; otherwise those that are
+/// left out or `null` are gone.
 #[utoipa::path(
     put, path = "/api/tickets/{id}", tag = "tickets", security(("session" = [])),
     params(IdempotencyParam, IfMatchParam), request_body = TicketBody,

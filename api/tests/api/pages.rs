@@ -49,7 +49,7 @@ impl Page {
         let form = self.html[start..].split("</form>").next().unwrap();
         let attribute = |tag: &str, name: &str| {
             let from = tag.find(&format!("{name}=\""))? + name.len() + 2;
-            Some(tag[from..].split('"').next().unwrap().to_string())
+            Some(tag[from..].split('"').next().unwrap().replace("&#38;", "&"))
         };
         let hidden = form.split('<').filter(|tag| tag.starts_with("input") && tag.contains("type=\"hidden\""));
         hidden.filter_map(|tag| Some((attribute(tag, "name")?, attribute(tag, "value")?))).collect()
@@ -410,7 +410,91 @@ async fn an_edit_of_what_has_changed_meanwhile_is_refused() {
     seller.submit(&edit, &edit, &[("title", "twice"), ("price", "6")]).await.is(303);
     let mut fields: Vec<(&str, &str)> = old.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     fields.extend([("title", "thrice"), ("price", "7")]);
-    seller.post(&edit, &fields).await.is(412).has("value=\"thrice\"").has("It has changed");
+    let refused = seller.post(&edit, &fields).await.is(412).has("value=\"thrice\"").has("It has changed");
+    let refused =
+        refused.has("id=\"title-error\">Saved meanwhile: twice").has("id=\"price-error\">Saved meanwhile: 6.00");
+    // Whoever has seen it and sends it again means it.
+    let again = refused.form(&edit);
+    let mut fields: Vec<(&str, &str)> = again.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    fields.extend([("title", "thrice"), ("price", "7")]);
+    seller.post(&edit, &fields).await.is(303);
+}
+
+#[tokio::test]
+async fn the_last_detail_of_a_ticket_can_be_cleared() {
+    let (seller, _) = Browser::signed_up().await;
+    let fields = [("title", "Front row"), ("price", "5"), ("currency", "USD"), ("venue", "City Hall")];
+    let made = seller.submit("/tickets/new", "/tickets/new", &fields).await.is(303).location;
+    let here = made.split('?').next().unwrap();
+    let edit = format!("{here}/edit");
+    seller.get(here).await.is(200).has("City Hall");
+    let fields = [("title", "Front row"), ("price", "5"), ("venue", ""), ("startsAt", "")];
+    seller.submit(&edit, &edit, &fields).await.is(303);
+    seller.get(here).await.is(200).has("Front row").has_not("City Hall");
+}
+
+#[tokio::test]
+async fn a_next_price_that_is_none_is_said_beside_its_field() {
+    let (seller, _) = Browser::signed_up().await;
+    let fields = [("title", "Priced"), ("price", "5"), ("currency", "USD")];
+    let made = seller.submit("/tickets/new", "/tickets/new", &fields).await.is(303).location;
+    let here = made.split('?').next().unwrap();
+    Client::new().await.order(here.trim_start_matches("/tickets/")).await;
+    let refused = seller.submit(here, &format!("{here}/price"), &[("price", "cheap")]).await.is(400);
+    refused.has("id=\"next-price-error\"").has("value=\"cheap\"").has("<details class=\"more\" open>");
+}
+
+/// Hidden fields with those that somebody typed.
+fn filled<'a>(hidden: &'a BTreeMap<String, String>, typed: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+    let hidden = hidden.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    hidden.filter(|(name, _)| typed.iter().all(|(other, _)| other != name)).chain(typed.iter().copied()).collect()
+}
+
+#[tokio::test]
+async fn a_form_that_is_out_of_date_keeps_what_was_typed_and_is_good_when_sent_again() {
+    const OLD: (&str, &str) = ("csrf", "of-another-time");
+    let (seller, _) = Browser::signed_up().await;
+    let ticket = [("title", "Late \"show\""), ("price", "12.50"), ("currency", "EUR"), ("venue", "Old Hall")];
+    let form = seller.get("/tickets/new").await.form("/tickets/new");
+    let refused = seller.post("/tickets/new", &filled(&form, &[&ticket[..], &[OLD]].concat())).await.is(403);
+    let refused = refused.has("open for too long").has("Late &#34;show&#34;").has("value=\"12.50\"");
+    let refused = refused.has("value=\"Old Hall\"").has("<option selected>EUR");
+    seller.get("/sell").await.is(200).has("You sell nothing yet");
+    let again = refused.form("/tickets/new");
+    seller.post("/tickets/new", &filled(&again, &ticket)).await.is(303);
+    seller.get("/sell").await.is(200).has("€12.50");
+
+    let csv = "title,price\nKept line,5\n";
+    for action in ["/sell/import", "/sell/import/confirm"] {
+        seller.post(action, &[OLD, ("csv", csv)]).await.is(403).has("open for too long").has("Kept line,5");
+    }
+    seller.post("/account/email", &[OLD, ("email", "new@test.com")]).await.is(403).has("new@test.com");
+    seller.post("/verify", &[OLD, ("token", "a.b.c")]).await.is(403).has("a.b.c").has_not("is not good");
+    let stranger = Browser::new();
+    let typed = [OLD, ("email", "late@test.com"), ("password", PASSWORD)];
+    for action in ["/auth/signup", "/auth/signin"] {
+        let refused = stranger.post(action, &typed).await.is(403).has("open for too long");
+        refused.has("value=\"late@test.com\"").has_not(PASSWORD);
+    }
+    stranger.post("/auth/forgot", &typed).await.is(403).has("value=\"late@test.com\"");
+}
+
+#[tokio::test]
+async fn whoever_was_signed_out_while_typing_finds_it_again_after_the_sign_in() {
+    let (seller, email) = Browser::signed_up().await;
+    let form = seller.get("/tickets/new").await.form("/tickets/new");
+    seller.submit("/auth/signout", "/auth/signout", &[]).await.is(303);
+    let ticket = [("title", "Signed out & back"), ("price", "30"), ("currency", "GBP"), ("row", "7")];
+    let to_sign_in = seller.post("/tickets/new", &filled(&form, &ticket)).await.is(303).location;
+    assert!(to_sign_in.starts_with("/auth/signin?next=%2Ftickets%2Fnew%3F"), "{to_sign_in}");
+    let credentials = [("email", email.as_str()), ("password", PASSWORD)];
+    let back = seller.submit(&to_sign_in, "/auth/signin", &credentials).await.is(303).location;
+    let kept = seller.get(&back).await.is(200).has("You were signed out in between");
+    let kept = kept.has("value=\"Signed out &#38; back\"").has("value=\"30\"").has("<option selected>GBP");
+    seller.post("/tickets/new", &filled(&kept.form("/tickets/new"), &ticket)).await.is(303);
+    let csv = [("csv", "title,price\nKept line,5\n")];
+    seller.submit("/auth/signout", "/auth/signout", &[]).await.is(303);
+    seller.post("/sell/import", &csv).await.is(401).has("Kept line,5").has("sign in in another tab");
 }
 
 #[tokio::test]
@@ -487,7 +571,7 @@ async fn a_form_without_its_token_or_with_anothers_does_nothing() {
     let foreign = other.get(&here).await.form(&buy);
     for token in ["", "nonsense", foreign["csrf"].as_str()] {
         let fields = [("price", "20.00"), ("csrf", token)];
-        browser.post(&buy, &fields).await.is(403).has("This form is out of date");
+        browser.post(&buy, &fields).await.is(403).has("open for too long").has("Buy this ticket");
     }
     let request = browser.http.post(format!("{}{buy}", browser.url)).header("origin", "https://evil.example");
     browser.send(request.form(&[("price", "20.00")])).await.is(403).has("another site");

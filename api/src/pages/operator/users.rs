@@ -109,8 +109,15 @@ pub async fn roles(visit: Visit, Path(id): Path<String>, uri: Uri, form: Form) -
     visit.signed_in()?;
     let chosen: Vec<&str> = ROLES.iter().map(|(role, _)| *role).filter(|role| !form.get(role).is_empty()).collect();
     let path = format!("/api/operator/users/{}/roles", encoded(&id));
-    let answer = visit.api.put(path, json!({ "roles": chosen })).send().await;
-    settled(&visit, &id, &uri, answer.map(|_| "roles")).await
+    match visit.api.put(path, json!({ "roles": chosen })).send().await {
+        Err(problem) if problem.is_mendable() => {
+            let mut user = found(&visit, &id, &uri).await?;
+            user.desk.alert(&problem);
+            user.user.roles = chosen.into_iter().map(str::to_string).collect();
+            page(problem.status, &user)
+        }
+        answer => settled(&visit, &id, &uri, answer.map(|_| "roles")).await,
+    }
 }
 
 async fn settled(visit: &Visit, id: &str, uri: &Uri, what: Result<&str, Problem>) -> Result<Response, Problem> {

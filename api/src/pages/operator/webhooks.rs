@@ -73,8 +73,15 @@ pub async fn add(visit: Visit, uri: Uri, form: Form) -> Result<Response, Problem
 }
 
 /// `POST /operator/webhooks/{id}/remove`
-pub async fn remove(visit: Visit, Path(id): Path<String>, _: Form) -> Result<Response, Problem> {
+pub async fn remove(visit: Visit, Path(id): Path<String>, uri: Uri, _: Form) -> Result<Response, Problem> {
     visit.signed_in()?;
-    visit.api.delete(format!("/api/operator/webhooks/{}", encoded(&id))).send().await?;
-    done("/operator/webhooks", "removed")
+    match visit.api.delete(format!("/api/operator/webhooks/{}", encoded(&id))).send().await {
+        Ok(_) => done("/operator/webhooks", "removed"),
+        Err(problem) if problem.is_mendable() => {
+            let mut webhooks = found(&visit, &uri).await?;
+            webhooks.desk.alert(&problem);
+            page(problem.status, &webhooks)
+        }
+        Err(problem) => Err(problem),
+    }
 }
