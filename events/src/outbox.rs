@@ -4,6 +4,7 @@ use std::future::Future;
 
 use holdfast_ledger::command::{Actor, Command, Submitted};
 use holdfast_ledger::event::Event;
+use holdfast_ledger::planted::{Bug, at_work, foreseen};
 use holdfast_ledger::query;
 use holdfast_raft::node::{Consistency, Node, Unavailable};
 
@@ -64,11 +65,14 @@ impl NodeOutbox {
         // whoever waited for more than that would be woken by them for ever.
         let applied = self.0.status().applied_index;
         let read = |state: &holdfast_ledger::State<_>| {
-            let events = match limit {
+            let mut events = match limit {
                 0 => Vec::new(),
                 _ => query::events(state, after, limit)?.events,
             };
             let meta = state.meta();
+            if at_work(Bug::PublishBeforeCommit) && limit > 0 && after + events.len() as u64 == meta.event_seq {
+                events.extend((meta.event_seq + 1..).map_while(|seq| foreseen(self.0.status().node_id, seq)));
+            }
             let figures = Figures {
                 lineage: meta.lineage,
                 first: meta.outbox_first,

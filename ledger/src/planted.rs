@@ -72,6 +72,14 @@ bugs! {
     CaptureBeforeComplete = "capture-before-complete",
     /// The payments service asks the provider under a new key every time.
     FreshProviderKeys = "fresh-provider-keys",
+    /// The relay publishes whatever the stream ends with.
+    RelayWithoutFence = "relay-without-fence",
+    /// A relay that begins goes on with the newest event, not where the stream ends.
+    SkipOutboxOnLeaderChange = "skip-outbox-on-leader-change",
+    /// The leader's relay publishes what an entry would do as soon as it is proposed.
+    PublishBeforeCommit = "publish-before-commit",
+    /// A consumer acknowledges what it has not handled yet.
+    AckBeforeHandled = "ack-before-handled",
 }
 
 impl fmt::Display for Bug {
@@ -82,14 +90,30 @@ impl fmt::Display for Bug {
 
 #[cfg(feature = "planted")]
 mod chosen {
-    use std::cell::Cell;
-    use std::collections::HashMap;
+    use std::cell::{Cell, RefCell};
+    use std::collections::{BTreeMap, HashMap};
     use std::hash::Hash;
 
     use super::Bug;
+    use crate::event::Event;
 
     thread_local! {
         static CHOSEN: Cell<Option<Bug>> = const { Cell::new(None) };
+        /// By node, then by number: events of entries that are proposed.
+        static FORESEEN: RefCell<BTreeMap<u64, BTreeMap<u64, Event>>> = const { RefCell::new(BTreeMap::new()) };
+    }
+
+    /// The leader `node` expects these events of an entry that it proposes, for [`Bug::PublishBeforeCommit`].
+    pub fn foresee(node: u64, events: Vec<Event>) {
+        FORESEEN.with_borrow_mut(|foreseen| {
+            let own = foreseen.entry(node).or_default();
+            own.extend(events.into_iter().map(|event| (event.seq, event)));
+        });
+    }
+
+    /// What the leader `node` expects as event `seq`.
+    pub fn foreseen(node: u64, seq: u64) -> Option<Event> {
+        FORESEEN.with_borrow(|foreseen| foreseen.get(&node)?.get(&seq).cloned())
     }
 
     /// Lets one bug loose on this thread, or none.
@@ -116,6 +140,14 @@ mod chosen {
     #[inline(always)]
     pub fn at_work(_bug: Bug) -> bool {
         false
+    }
+
+    /// Nothing is expected in this build.
+    pub fn foresee(_node: u64, _events: Vec<crate::event::Event>) {}
+
+    /// Nothing is expected in this build.
+    pub fn foreseen(_node: u64, _seq: u64) -> Option<crate::event::Event> {
+        None
     }
 
     /// The rows as they are: in this build no order is planted.

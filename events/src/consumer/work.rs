@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures_util::future::join;
 use futures_util::stream::{self, StreamExt};
+use holdfast_ledger::planted::{Bug, at_work};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
@@ -173,6 +174,9 @@ impl Work<'_> {
             Err(malformed) => return self.bury(delivery, None, &malformed.to_string()).await,
         };
         let received = Received { message, deliveries: delivery.deliveries, replayed };
+        if at_work(Bug::AckBeforeHandled) {
+            delivery.ack().await?;
+        }
         match self.settle(&received).await {
             Ok(()) => {
                 self.failing().remove(&delivery.seq);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::future::{Either, select};
 use holdfast_ledger::outcome::Applied;
-use holdfast_ledger::planted::{Bug, at_work};
+use holdfast_ledger::planted::{self, Bug, at_work};
 use openraft::errors::{ClientWriteError, RaftError};
 use openraft::type_config::TypeConfigExt;
 use openraft::{RaftMetrics, ReadPolicy, ServerState};
@@ -171,6 +171,15 @@ impl Core {
     }
 }
 
+impl Core {
+    /// Tells what an entry would do if it were the next, for [`Bug::PublishBeforeCommit`].
+    fn foresee(&self, Payload(payload): &Payload) {
+        let next = self.metrics().last_log_index.unwrap_or_default() + 1;
+        let (Ok(state), Ok(batch)) = (self.state(), holdfast_ledger::codec::decode(payload)) else { return };
+        planted::foresee(self.node_id(), state.foresee(next, &batch));
+    }
+}
+
 impl Carrier for Core {
     fn leader(&self) -> Leader {
         Core::leader(self)
@@ -192,6 +201,9 @@ impl Carrier for Core {
 
     async fn write(&self, payload: Payload) -> Carried<Applied> {
         self.logged_bytes.fetch_add(payload.0.len() as u64, Ordering::Relaxed);
+        if at_work(Bug::PublishBeforeCommit) {
+            self.foresee(&payload);
+        }
         match self.raft.client_write(payload).await {
             Ok(written) => match written.data.0 {
                 Some(applied) => Carried::Answered(applied),

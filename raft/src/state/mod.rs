@@ -13,6 +13,12 @@ use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use holdfast_ledger::State;
+use holdfast_ledger::command::Batch;
+use holdfast_ledger::event::Event;
+use holdfast_ledger::limits::PAGE_ROWS_MAX;
+#[cfg(doc)]
+use holdfast_ledger::planted::Bug;
+use holdfast_ledger::query;
 use openraft_rt::{WatchReceiver as _, WatchSender as _};
 use tokio::sync::{mpsc, oneshot};
 
@@ -115,6 +121,19 @@ impl StateHandle {
     /// Runs `query` on one consistent state. Apply waits for it, so it is to be short: one page. It may read the disk.
     pub fn with_state<T>(&self, query: impl FnOnce(&State<StateStore>) -> T) -> T {
         self.shared.read(|held| query(&held.state))
+    }
+
+    /// The events that `batch` would make as entry `index`, for [`Bug::PublishBeforeCommit`]. The state stays as it is.
+    pub(crate) fn foresee(&self, index: u64, batch: &Batch) -> Vec<Event> {
+        self.shared.write(|held| {
+            let before = held.state.meta().event_seq;
+            held.state.store_mut().begin_entry();
+            let applied = held.state.apply(index, batch).is_ok();
+            let events = query::events(&held.state, before, PAGE_ROWS_MAX).map(|page| page.events);
+            held.state.store_mut().roll_back();
+            let as_before = held.state.reload().is_ok();
+            events.ok().filter(|_| applied && as_before).unwrap_or_default()
+        })
     }
 
     /// The index of the last entry applied; 0 before the first.
