@@ -74,6 +74,8 @@ pub const CHECKS: &[Check] = &[
     Check { name: "answers", judge: answers },
     Check { name: "refusals", judge: refusals },
     Check { name: "nothing left open", judge: nothing_left_open },
+    Check { name: "releases", judge: releases },
+    Check { name: "offers", judge: offers },
     Check { name: "events", judge: check_events::events },
     Check { name: "stream", judge: check_events::stream },
     Check { name: "listeners", judge: check_events::listeners },
@@ -177,13 +179,31 @@ fn sold_once(evidence: &Evidence) -> Vec<String> {
     wrong
 }
 
-/// Money was taken once for every complete order, at the locked price, and for nothing else.
+/// Money was taken once for every complete order, at the locked price, and for nothing else; given back, where an operator asked
+/// for it. The bank knows each payment once.
 fn charges(evidence: &Evidence) -> Vec<String> {
     let mut taken: BTreeMap<&str, (u32, u64)> = BTreeMap::new();
+    let mut payments = BTreeSet::new();
+    let refund = |call: &Call| match &call.asked {
+        Asked::Refund { order } => Some((order.clone(), call.told.as_ref().map(|told| told.status))),
+        _ => None,
+    };
+    let refunds: Vec<(String, Option<u16>)> = evidence.calls.iter().filter_map(refund).collect();
     let mut wrong = Vec::new();
     for (intent, line) in &evidence.charges {
+        if !payments.insert(line.payment) {
+            wrong.push(format!("{intent} of order {}: the bank has another charge for the same payment", line.order));
+        }
+        let asked_back = refunds.iter().any(|(order, status)| *order == line.order && *status != Some(409));
+        let owed_back = refunds.iter().any(|(order, status)| *order == line.order && *status == Some(202));
         match line.standing {
-            Standing::Captured => {
+            Standing::Captured if owed_back => {
+                wrong.push(format!("{intent} of order {} was to be given back and was not", line.order));
+            }
+            Standing::Refunded if !asked_back => {
+                wrong.push(format!("{intent} of order {} was given back and nobody asked for it", line.order));
+            }
+            Standing::Captured | Standing::Refunded => {
                 let (captures, amount_minor) = taken.entry(&line.order).or_default();
                 *captures += line.captures;
                 *amount_minor += line.amount_minor;
@@ -191,7 +211,7 @@ fn charges(evidence: &Evidence) -> Vec<String> {
             Standing::Authorized => {
                 wrong.push(format!("{intent} of order {} was neither captured nor voided", line.order))
             }
-            Standing::Created | Standing::Declined | Standing::Voided | Standing::Refunded => {}
+            Standing::Created | Standing::Declined | Standing::Voided => {}
         }
     }
     for (id, order) in &evidence.orders {
@@ -228,9 +248,12 @@ fn at_most_once(evidence: &Evidence) -> Vec<String> {
             wrong.push(format!("two calls were answered with order {order}"));
         }
     }
-    let is_creation = |call: &&Call| matches!(call.asked, Asked::CreateTicket { .. });
-    let creations = evidence.calls.iter().filter(is_creation);
-    let creations = creations.filter(|call| call.told.as_ref().is_none_or(|told| told.status == 201)).count();
+    let created = |call: &Call| match &call.asked {
+        Asked::CreateTicket { .. } if call.told.as_ref().is_none_or(|told| told.status == 201) => 1,
+        Asked::CreateTickets { prices_minor } => prices_minor.len(),
+        _ => 0,
+    };
+    let creations: usize = evidence.calls.iter().map(created).sum();
     if evidence.tickets.len() > creations {
         wrong.push(format!("there are {} tickets, and {creations} were asked for", evidence.tickets.len()));
     }
@@ -267,7 +290,7 @@ fn leases(evidence: &Evidence) -> Vec<String> {
     let mut may_end_early = BTreeSet::new();
     for call in &evidence.calls {
         match &call.asked {
-            Asked::CancelOrder { order } | Asked::Pay { order, declined: true } => {
+            Asked::CancelOrder { order } | Asked::ReleaseLock { order } | Asked::Pay { order, declined: true } => {
                 may_end_early.insert(order.as_str());
             }
             _ => {}
@@ -354,6 +377,11 @@ fn answers(evidence: &Evidence) -> Vec<String> {
             Asked::CancelOrder { .. } => &[204, 409],
             Asked::ExtendLock { .. } => &[200, 400, 409],
             Asked::Pay { .. } => &[201, 400, 402, 409],
+            Asked::CreateTickets { .. } | Asked::ListLocks | Asked::ListSold | Asked::ReadPlace { .. } => &[200],
+            Asked::JoinLine { .. } => &[201, 400, 409],
+            Asked::LeaveLine { .. } => &[204, 404, 409],
+            Asked::ReleaseLock { .. } => &[200, 409],
+            Asked::Refund { .. } => &[202, 409],
         }
     };
     let unexpected = evidence.answered().filter(|(call, told)| !allowed(&call.asked).contains(&told.status));
@@ -374,6 +402,55 @@ fn refusals(evidence: &Evidence) -> Vec<String> {
     wrong
 }
 
+/// An order whose lock an operator has ended is not complete, whatever the bank said later.
+fn releases(evidence: &Evidence) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for (call, told) in evidence.answered() {
+        if let (Asked::ReleaseLock { order }, 200) = (&call.asked, told.status)
+            && evidence.orders.get(order).is_some_and(|end| end.complete || end.live)
+        {
+            wrong.push(format!("order {order} was released by an operator and went on"));
+        }
+    }
+    wrong
+}
+
+/// While a ticket is kept for one buyer, nobody else locks it: unless he has given the offer up, or had taken it.
+fn offers(evidence: &Evidence) -> Vec<String> {
+    let users = evidence.users();
+    let user = |call: &Call| users.get(&call.client).copied();
+    let mut wrong = Vec::new();
+    for (look, seen) in evidence.answered() {
+        let (Asked::ReadPlace { ticket }, Some(until_ms), Some(at)) =
+            (&look.asked, seen.offered_until_ms, seen.log_index)
+        else {
+            continue;
+        };
+        let moves = |call: &&Call| match &call.asked {
+            Asked::LeaveLine { ticket: left } => left == ticket,
+            Asked::PlaceOrder { ticket: taken, .. } => taken == ticket,
+            _ => false,
+        };
+        // Whatever he does about the ticket after he was told may end the offer.
+        let mut own = evidence.calls.iter().filter(moves).filter(|call| user(call) == user(look));
+        if own.any(|call| call.returned_ns.is_none_or(|at_ns| at_ns > look.invoked_ns)) {
+            continue;
+        }
+        for (call, told) in evidence.answered() {
+            let (Asked::PlaceOrder { ticket: locked, .. }, 201, Some(index), Some(created_ms)) =
+                (&call.asked, told.status, told.log_index, told.created_ms)
+            else {
+                continue;
+            };
+            if locked == ticket && index > at && created_ms < until_ms && user(call) != user(look) {
+                let early_ms = until_ms - created_ms;
+                wrong.push(format!("ticket {ticket} was kept for another when it was locked, {early_ms} ms early"));
+            }
+        }
+    }
+    wrong
+}
+
 /// After some quiet, every lock has ended and every payment is decided.
 fn nothing_left_open(evidence: &Evidence) -> Vec<String> {
     let live = evidence
@@ -387,6 +464,8 @@ fn nothing_left_open(evidence: &Evidence) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use holdfast_ledger::id::{Id, PaymentId};
+
     use super::*;
 
     fn told(status: u16, log_index: u64, id: &str) -> Told {
@@ -399,6 +478,7 @@ mod tests {
             price_minor: None,
             created_ms: None,
             expires_ms: None,
+            offered_until_ms: None,
         }
     }
 
@@ -418,10 +498,15 @@ mod tests {
         OrderEnd { user: user.into(), complete, live: false, tickets: vec![ticket.into()], total_minor: 500 }
     }
 
+    /// One for each order.
+    fn payment_of(order: &str) -> PaymentId {
+        PaymentId(Id::mint(1, 1, u32::from(order.as_bytes()[1])))
+    }
+
     fn line(order: &str, standing: Standing) -> Line {
         Line {
             order: order.into(),
-            payment: Default::default(),
+            payment: payment_of(order),
             amount_minor: 500,
             currency: "USD".into(),
             standing,
@@ -604,6 +689,57 @@ mod tests {
     #[test]
     fn a_false_refusal_is_seen() {
         assert_eq!(objections(|run| run.calls[5].asked = place("t2")), only("refusals"));
+    }
+
+    #[test]
+    fn a_released_order_that_goes_on_is_seen() {
+        let release = |order: &str, status| {
+            call(9, Asked::ReleaseLock { order: order.into() }, (80, 90), told(status, 18, order))
+        };
+        assert_eq!(objections(|run| run.calls.push(release("o1", 200))), only("releases"));
+        assert_eq!(objections(|run| run.calls.push(release("o1", 409))), BTreeSet::new());
+        assert_eq!(objections(|run| run.calls.push(release("o2", 200))), BTreeSet::new());
+    }
+
+    #[test]
+    fn a_refund_that_was_not_paid_or_not_asked_for_is_seen() {
+        let refund = |status| call(9, Asked::Refund { order: "o1".into() }, (80, 90), told(status, 18, "o1"));
+        let paid_back = |run: &mut Evidence| run.charges.get_mut("pi_1").unwrap().standing = Standing::Refunded;
+        assert_eq!(objections(|run| run.calls.push(refund(202))), only("charges"));
+        assert_eq!(objections(paid_back), only("charges"));
+        let both = |run: &mut Evidence| {
+            paid_back(run);
+            run.charges.get_mut("pi_1").unwrap().captures = 1;
+            run.calls.push(refund(202));
+        };
+        assert_eq!(objections(both), BTreeSet::new());
+    }
+
+    #[test]
+    fn a_payment_that_the_bank_knows_twice_is_seen() {
+        let twice = |run: &mut Evidence| _ = run.charges.insert("pi_2".into(), line("o1", Standing::Created));
+        assert_eq!(objections(twice), only("charges"));
+    }
+
+    #[test]
+    fn an_offer_that_another_takes_is_seen() {
+        let offered = Told { offered_until_ms: Some(5_000), ..told(200, 15, "") };
+        let look = || call(2, Asked::ReadPlace { ticket: "t3".into() }, (100, 110), offered.clone());
+        let locked = |run: &mut Evidence, created_ms| {
+            run.calls.push(call(0, Asked::CreateTicket { price_minor: 500 }, (5, 6), told(201, 7, "t3")));
+            run.tickets.insert("t3".into(), TicketEnd { sold_to: None, locked_by: None });
+            run.orders.insert("o3".into(), order("ua", false, "t3"));
+            let lock = Told { created_ms: Some(created_ms), expires_ms: Some(9_000), ..told(201, 17, "o3") };
+            run.calls.push(look());
+            run.calls.push(call(1, place("t3"), (120, 130), lock));
+        };
+        assert_eq!(objections(|run| locked(run, 4_999)), only("offers"));
+        assert_eq!(objections(|run| locked(run, 5_000)), BTreeSet::new());
+        let left = |run: &mut Evidence| {
+            locked(run, 4_000);
+            run.calls.push(call(2, Asked::LeaveLine { ticket: "t3".into() }, (111, 119), told(204, 16, "")));
+        };
+        assert_eq!(objections(left), BTreeSet::new());
     }
 
     #[test]

@@ -24,7 +24,9 @@ use crate::trace::Trace;
 const ATTEMPT_WAIT: Duration = Duration::from_millis(1_500);
 const PAYMENT_WAIT: Duration = Duration::from_millis(4_000);
 /// Of 100 calls that may carry an idempotency key, so many do without: then a lost answer is the end of it.
-const KEYLESS_PERCENT: u32 = 12;
+const KEYLESS_PERCENT: u32 = 20;
+/// How long who only looks waits.
+const LOOK_WAIT: Duration = Duration::from_millis(700);
 /// How long a client insists before it goes on without an answer.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -92,6 +94,19 @@ impl Asked {
                 let token = if *declined { BAD_TOKEN } else { GOOD_TOKEN };
                 wire("POST", "/api/payments".into(), json!({"orderId": order, "token": token}), true)
             }
+            Asked::CreateTickets { prices_minor } => {
+                let ticket = |minor: &u64| json!({"title": "a seat", "price": price(*minor)});
+                wire("POST", "/api/tickets/bulk".into(), prices_minor.iter().map(ticket).collect(), true)
+            }
+            Asked::JoinLine { ticket } => wire("POST", format!("/api/tickets/{ticket}/line"), Value::Null, true),
+            Asked::ReadPlace { ticket } => wire("GET", format!("/api/tickets/{ticket}/line"), Value::Null, false),
+            Asked::LeaveLine { ticket } => wire("DELETE", format!("/api/tickets/{ticket}/line"), Value::Null, true),
+            Asked::ListLocks => wire("GET", "/api/operator/locks?limit=100".into(), Value::Null, false),
+            Asked::ListSold => wire("GET", "/api/operator/orders?status=complete&limit=20".into(), Value::Null, false),
+            Asked::ReleaseLock { order } => {
+                wire("POST", format!("/api/operator/orders/{order}/release"), Value::Null, true)
+            }
+            Asked::Refund { order } => wire("POST", format!("/api/operator/orders/{order}/refund"), Value::Null, true),
         }
     }
 
@@ -119,6 +134,7 @@ fn told(answer: &HttpAnswer, body: &Value) -> Told {
         price_minor: minor(&body["total"]).or_else(|| minor(&body["price"])),
         created_ms: body["createdAt"].as_str().and_then(parse_rfc3339),
         expires_ms: body["expiresAt"].as_str().and_then(parse_rfc3339),
+        offered_until_ms: body["offeredUntil"].as_str().and_then(parse_rfc3339),
     }
 }
 
@@ -139,6 +155,7 @@ impl Client {
     pub async fn call(&mut self, asked: Asked) -> Option<(Told, Value)> {
         let wire = asked.wire();
         let wait = asked.wait();
+        let asked_for = asked.clone();
         self.calls += 1;
         let keyless = wire.keyed && self.rng.random_range(0..100) < KEYLESS_PERCENT;
         let call = HttpCall {
@@ -154,7 +171,7 @@ impl Client {
         while elapsed() - begun < PATIENCE {
             self.shared.history.attempt(number);
             if let Some(answer) = self.attempt(&call, wait).await
-                && is_final(answer.status)
+                && call_ends(&asked_for, answer.status)
             {
                 let body = serde_json::from_str(&answer.body).unwrap_or(Value::Null);
                 let told = told(&answer, &body);
@@ -174,6 +191,23 @@ impl Client {
         None
     }
 
+    /// Asks one node, once: whoever only looks does not insist.
+    pub async fn look(&mut self, asked: Asked, node: u32) -> Option<Told> {
+        let wire = asked.wire();
+        let path = wire.path;
+        let call =
+            HttpCall { method: wire.method.into(), path, token: None, idempotency_key: None, body: String::new() };
+        self.node = node;
+        self.shared.trace.note(format_args!("c{} asks n{node} {asked:?}", self.number));
+        let number = self.shared.history.begin(self.number, asked.clone(), elapsed().as_nanos() as u64);
+        self.shared.history.attempt(number);
+        let answer = self.attempt(&call, LOOK_WAIT).await.filter(|answer| call_ends(&asked, answer.status))?;
+        let told = told(&answer, &serde_json::from_str(&answer.body).unwrap_or(Value::Null));
+        self.shared.trace.note(format_args!("c{} is told {told:?}", self.number));
+        self.shared.history.end(number, told.clone(), elapsed().as_nanos() as u64);
+        Some(told)
+    }
+
     async fn attempt(&mut self, call: &HttpCall, wait: Duration) -> Option<HttpAnswer> {
         let address: SocketAddr = http_addr(self.node);
         if self.is_lost() {
@@ -190,9 +224,9 @@ impl Client {
     }
 }
 
-/// Whether to stop asking: the ledger has decided. 202 and 503 are no decisions, and neither is a node that knows no better.
-fn is_final(status: u16) -> bool {
-    !matches!(status, 202 | 408 | 429 | 503)
+/// Whether to stop asking: the ledger has decided. 503 is no decision, nor is a payment's 202, nor a node that knows no better.
+fn call_ends(asked: &Asked, status: u16) -> bool {
+    !matches!(status, 408 | 429 | 503) && (status != 202 || !matches!(asked, Asked::Pay { .. }))
 }
 
 #[cfg(test)]

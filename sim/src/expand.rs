@@ -191,15 +191,21 @@ pub fn from_seed(seed: u64, size: Size) -> Schedule {
 }
 
 fn workload(rng: &mut SmallRng) -> Workload {
+    let buyers = rng.random_range(3..9);
+    let tickets = rng.random_range(4..40);
     Workload {
-        buyers: rng.random_range(3..9),
-        tickets: rng.random_range(4..40),
+        buyers,
+        tickets,
         think_ms: rng.random_range(20..300),
         price_change_ms: rng.random_range(100..1_000),
         cancelled_percent: rng.random_range(0..20),
         abandoned_percent: rng.random_range(0..25),
         declined_percent: rng.random_range(0..25),
         lock_ttl_ms: rng.random_range(1_500..8_000),
+        bulk: rng.random_range(0..=tickets / 2),
+        waiting_percent: rng.random_range(0..60),
+        operator_ms: if rng.random_range(0..3) > 0 { rng.random_range(200..2_000) } else { 0 },
+        reading_ms: if rng.random_range(0..3) > 0 { rng.random_range(100..400) } else { 0 },
     }
 }
 

@@ -106,6 +106,14 @@ fn name(asked: &Asked) -> (&'static str, Value) {
         Asked::CancelOrder { order } => ("cancel-order", json!({"order": order})),
         Asked::ExtendLock { order } => ("extend-lock", json!({"order": order})),
         Asked::Pay { order, declined } => ("pay", json!({"order": order, "declined": declined})),
+        Asked::CreateTickets { prices_minor } => ("create-tickets", json!({"prices": prices_minor})),
+        Asked::JoinLine { ticket } => ("join-line", json!({"ticket": ticket})),
+        Asked::ReadPlace { ticket } => ("read-place", json!({"ticket": ticket})),
+        Asked::LeaveLine { ticket } => ("leave-line", json!({"ticket": ticket})),
+        Asked::ListLocks => ("list-locks", json!({})),
+        Asked::ListSold => ("list-sold", json!({})),
+        Asked::ReleaseLock { order } => ("release-lock", json!({"order": order})),
+        Asked::Refund { order } => ("refund", json!({"order": order})),
     }
 }
 
@@ -144,6 +152,7 @@ mod tests {
             price_minor: None,
             created_ms: None,
             expires_ms: None,
+            offered_until_ms: None,
         });
         let asked = Asked::ReadTicket { ticket: "t1".into() };
         Call { client, asked, invoked_ns: span_ns.0, attempts: 1, returned_ns: span_ns.1, told }

@@ -46,6 +46,29 @@ pub enum Asked {
         order: String,
         declined: bool,
     },
+    /// Many at once, each with its own result.
+    CreateTickets {
+        prices_minor: Vec<u64>,
+    },
+    /// To stand in the line for a ticket that somebody else has.
+    JoinLine {
+        ticket: String,
+    },
+    ReadPlace {
+        ticket: String,
+    },
+    LeaveLine {
+        ticket: String,
+    },
+    /// What operators ask.
+    ListLocks,
+    ListSold,
+    ReleaseLock {
+        order: String,
+    },
+    Refund {
+        order: String,
+    },
 }
 
 /// What it was told in the end.
@@ -65,6 +88,8 @@ pub struct Told {
     /// When it was made, and when its lock ends, by ledger time, where the answer says so.
     pub created_ms: Option<u64>,
     pub expires_ms: Option<u64>,
+    /// Until when the ticket is kept for who asks, where it is.
+    pub offered_until_ms: Option<u64>,
 }
 
 /// One call.

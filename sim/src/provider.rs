@@ -23,9 +23,11 @@ use crate::trace::Trace;
 pub const GOOD_TOKEN: &str = "tok_visa";
 pub const BAD_TOKEN: &str = "tok_chargeDeclined";
 
-/// Of 100 steps, so many are taken but not answered.
-const LOST_ANSWERS_PERCENT: u32 = 3;
-/// A step takes up to this long, and one in twenty much longer: longer than a lock and its grace.
+/// Of 100 steps, so many are taken but not answered: the bank of one run is like this, that of another like that.
+const LOST_ANSWERS_PERCENT: [u32; 3] = [2, 6, 25];
+/// One step in so many takes long.
+const SLOW_ONE_IN: [u32; 3] = [40, 20, 6];
+/// A step takes up to this long, and a slow one much longer: longer than a lock and its grace.
 const STEP_MS_MAX: u64 = 60;
 const SLOW_STEP_MS_MAX: u64 = 9_000;
 /// Charges of one page of a list.
@@ -92,6 +94,8 @@ impl Line {
 /// The bank.
 pub struct Bank {
     trace: Arc<Trace>,
+    lost_answers_percent: u32,
+    slow_one_in: u32,
     book: Mutex<Book>,
 }
 
@@ -106,7 +110,13 @@ struct Book {
 impl Bank {
     pub fn new(seed: u64, trace: Arc<Trace>) -> Bank {
         let book = Book { rng: stream(seed, "bank"), outages: 0, lines: BTreeMap::new(), answered: BTreeMap::new() };
-        Bank { trace, book: Mutex::new(book) }
+        let mut mood = stream(seed, "bank's mood");
+        Bank {
+            trace,
+            lost_answers_percent: LOST_ANSWERS_PERCENT[mood.random_range(0..LOST_ANSWERS_PERCENT.len())],
+            slow_one_in: SLOW_ONE_IN[mood.random_range(0..SLOW_ONE_IN.len())],
+            book: Mutex::new(book),
+        }
     }
 
     fn book(&self) -> MutexGuard<'_, Book> {
@@ -127,8 +137,9 @@ impl Bank {
     /// Takes the time that a request takes; nothing is answered during an outage.
     async fn take_time(&self) -> Result<(), ProviderError> {
         let delay_ms = {
+            let slow_one_in = self.slow_one_in;
             let rng = &mut self.book().rng;
-            let max_ms = if rng.random_range(0..20) == 0 { SLOW_STEP_MS_MAX } else { STEP_MS_MAX };
+            let max_ms = if rng.random_range(0..slow_one_in) == 0 { SLOW_STEP_MS_MAX } else { STEP_MS_MAX };
             rng.random_range(0..max_ms)
         };
         sleep(Duration::from_millis(delay_ms)).await;
@@ -156,7 +167,7 @@ impl Bank {
                 }
             };
             self.trace.note(format_args!("bank {key} {answer:?}"));
-            if book.rng.random_range(0..100) < LOST_ANSWERS_PERCENT {
+            if book.rng.random_range(0..100) < self.lost_answers_percent {
                 return Err(ProviderError::Unreachable("the answer was lost".into()));
             }
             answer.map_err(ProviderError::Refused)

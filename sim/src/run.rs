@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use holdfast_ledger::command::{Actor, Command, Submitted};
-use holdfast_ledger::entities::Policy;
+use holdfast_ledger::entities::{Policy, Roles};
 use holdfast_ledger::planted;
 use holdfast_raft::settings::Settings;
 use madsim::net::Endpoint;
@@ -26,7 +26,7 @@ use crate::client::{Client, Clients};
 use crate::clocks::elapsed;
 use crate::evidence;
 use crate::frames::Frames;
-use crate::history::{Call, History};
+use crate::history::{Asked, Call, History};
 use crate::hop::Propose;
 use crate::machine::{Ground, Machine, Observed, http_addr};
 use crate::mirror::{Book, Copy, Letterbox};
@@ -46,6 +46,9 @@ pub const RECOVERY_MAX: Duration = Duration::from_secs(20);
 const LAST_ANSWERS_MAX: Duration = Duration::from_secs(30);
 /// How long locks and payments may take to end, beyond the locks' own time.
 const SETTLING_MAX: Duration = Duration::from_secs(30);
+/// How often, and how long each time, an operator's role is asked for.
+const ROLE_ATTEMPTS_MAX: usize = 20;
+const ROLE_WAIT: Duration = Duration::from_secs(2);
 /// The longest run, in virtual time beyond its duration.
 const OVERTIME_MAX: Duration = Duration::from_secs(600);
 /// The longest run, in real time: somebody spins, and virtual time hardly moves. The one bound that does not repeat exactly.
@@ -280,7 +283,9 @@ fn policy(schedule: &Schedule) -> Policy {
 
 async fn simulate(schedule: Schedule, ground: Arc<Ground>, clients: Arc<Clients>, progress: Arc<Progress>) {
     let mut world = World::build(ground, clients, schedule.cluster.clone());
-    let machines: Vec<NodeHandle> = (0..=schedule.workload.buyers).map(|client| world.add_client(client)).collect();
+    // The seller, the buyers, an operator, and who only looks.
+    let clients = 0..schedule.workload.buyers + 3;
+    let machines: Vec<NodeHandle> = clients.map(|client| world.add_client(client)).collect();
     world.add_services();
     let world = Arc::new(world);
     let listening = madsim::task::spawn(services::listen(world.ground.clone()));
@@ -309,8 +314,26 @@ async fn work(
     let closing: Closing = Arc::new(AtomicBool::new(false));
     let began = elapsed();
     let work = &schedule.workload;
+    let on_sale = tickets.clone();
     let mut working = vec![machines[0].spawn(workload::sell(seller, work.clone(), tickets, closing.clone()))];
-    for (number, machine) in (1..).zip(&machines[1..]) {
+    let (operator, reader) = (work.buyers + 1, work.buyers + 2);
+    if work.operator_ms > 0 {
+        let machine = &machines[operator as usize];
+        let (clients, work, closing) = (world.clients.clone(), work.clone(), closing.clone());
+        working.push(machine.spawn(async move {
+            if let Some(operator) = become_operator(operator, clients).await {
+                workload::operate(operator, work, closing).await;
+            }
+        }));
+    }
+    if work.reading_ms > 0 {
+        let (clients, work, closing, nodes) = (world.clients.clone(), work.clone(), closing.clone(), schedule.nodes);
+        working.push(machines[reader as usize].spawn(async move {
+            let client = Client::new(reader, clients).await;
+            workload::look(client, work, nodes, on_sale, closing).await;
+        }));
+    }
+    for (number, machine) in (1..operator).zip(&machines[1..]) {
         let (clients, work, closing) = (world.clients.clone(), work.clone(), closing.clone());
         working.push(machine.spawn(async move {
             let mut buyer = Client::new(number, clients).await;
@@ -346,6 +369,30 @@ async fn open(machine: &NodeHandle, schedule: &Schedule, clients: Arc<Clients>) 
         (!tickets.is_empty()).then_some((seller, tickets))
     });
     timeout(FORMING_MAX, opening).await.ok()?.ok()?
+}
+
+/// Signs an account up that may do what operators may, and signs it in. `None`: it gave up.
+async fn become_operator(number: u32, clients: Arc<Clients>) -> Option<Client> {
+    let email = "operator@example.com";
+    let mut operator = Client::new(number, clients.clone()).await;
+    if !workload::sign_up(&mut operator, email).await {
+        return None;
+    }
+    let is_own = |call: &&Call| call.client == number && call.told.as_ref().is_some_and(|told| told.status < 300);
+    let user = clients.history.calls().iter().filter(is_own).find_map(|call| call.told.as_ref()?.id.clone());
+    let user = user?.parse().ok()?;
+    let command = Command::SetRoles { user, roles: Roles { operator_admin: true, ..Roles::default() } };
+    let endpoint = Endpoint::bind("0.0.0.0:0").await.expect("a client's own machine has a free port");
+    for node in (1..=clients.nodes).cycle().take(ROLE_ATTEMPTS_MAX) {
+        let submitted = Submitted { actor: Actor::System, idempotency: None, command: command.clone() };
+        let asked = endpoint.call_timeout(http_addr(node), Propose(submitted), ROLE_WAIT).await;
+        if asked.is_ok_and(|answer| answer.is_ok_and(|answer| answer.outcome.settled.is_ok())) {
+            // A role ends the sessions that were there before.
+            let signed_in = operator.call(Asked::SignIn { email: email.into() }).await;
+            return signed_in.filter(|(told, _)| told.status == 200).map(|_| operator);
+        }
+    }
+    None
 }
 
 /// Everything is healed: the cluster must come to rest, within bounds, and stand before the checks.

@@ -82,6 +82,18 @@ pub struct Workload {
     pub declined_percent: u32,
     /// How long a lock holds, in milliseconds.
     pub lock_ttl_ms: u64,
+    /// Of the tickets at the start, so many are created by one request.
+    #[serde(default)]
+    pub bulk: u32,
+    /// Of 100 buyers who find a ticket locked, so many stand in line for it.
+    #[serde(default)]
+    pub waiting_percent: u32,
+    /// The mean pause of an operator between two interventions, in milliseconds. 0: there is none.
+    #[serde(default)]
+    pub operator_ms: u64,
+    /// The mean pause between two looks of who only looks, at one node after the other, in milliseconds. 0: nobody does.
+    #[serde(default)]
+    pub reading_ms: u64,
 }
 
 /// How the cluster runs when nothing is wrong.
@@ -350,6 +362,8 @@ impl Schedule {
         expect(work.price_change_ms > 0, "workload.price_change_ms: above 0".into());
         let percents = work.cancelled_percent.saturating_add(work.abandoned_percent);
         expect(percents <= 100, "workload: cancelled_percent and abandoned_percent: together at most 100".into());
+        expect(work.bulk <= work.tickets, "workload.bulk: at most as many as tickets".into());
+        expect(work.waiting_percent <= 100, "workload.waiting_percent: at most 100".into());
         expect(work.declined_percent <= 100, "workload.declined_percent: at most 100".into());
         expect((1_000..=3_600_000).contains(&work.lock_ttl_ms), "workload.lock_ttl_ms: 1000 to 3600000".into());
         for (name, (least, most)) in [("latency_us", self.cluster.latency_us), ("sync_us", self.cluster.sync_us)] {

@@ -1,4 +1,5 @@
-//! What the clients do: a seller who keeps changing prices, and buyers who race for the tickets and pay for them.
+//! What the clients do: a seller who keeps changing prices, buyers who race for the tickets, pay for them or stand in line, an
+//! operator who steps in, and somebody who only looks.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,6 +19,12 @@ const CREATED: u16 = 201;
 /// Of 100 locks, so many are extended.
 const EXTENDED_PERCENT: u32 = 25;
 
+/// How often a place in a line is looked at, and the least mean pause between two looks, in milliseconds.
+const LOOKS_MAX: u32 = 6;
+const LOOK_MS: u64 = 200;
+/// Of 100 things that an operator does, so many are refunds.
+const REFUNDS_PERCENT: u32 = 30;
+
 /// Tells the clients when to stop.
 pub type Closing = Arc<AtomicBool>;
 
@@ -35,10 +42,16 @@ pub async fn sign_up(client: &mut Client, email: &str) -> bool {
     signed_in.is_some_and(|(told, _)| told.status == 200)
 }
 
-/// Puts the tickets on sale; their ids.
+/// Puts the tickets on sale, `work.bulk` of them at once; their ids.
 pub async fn put_on_sale(seller: &mut Client, work: &Workload) -> Vec<String> {
+    let prices_minor: Vec<u64> = (0..work.bulk).map(|_| seller.rng().random_range(PRICES_MINOR)).collect();
     let mut tickets = Vec::new();
-    for _ in 0..work.tickets {
+    if !prices_minor.is_empty()
+        && let Some((_, lines)) = seller.call(Asked::CreateTickets { prices_minor }).await
+    {
+        tickets.extend(lines.as_array().into_iter().flatten().filter_map(id_of));
+    }
+    for _ in work.bulk..work.tickets {
         let price_minor = seller.rng().random_range(PRICES_MINOR);
         let created = seller.call(Asked::CreateTicket { price_minor }).await;
         tickets.extend(created.and_then(|(told, _)| told.id));
@@ -80,10 +93,75 @@ pub async fn buy(mut buyer: Client, work: Workload, closing: Closing) {
         let at = buyer.rng().random_range(0..on_sale.len());
         let (ticket, price_minor) = on_sale[at].clone();
         let placed = buyer.call(Asked::PlaceOrder { ticket, price_minor }).await;
-        if let Some(order) = placed.filter(|(told, _)| told.status == CREATED).and_then(|(told, _)| told.id) {
-            settle(&mut buyer, &work, order).await;
+        let Some((told, _)) = placed else { continue };
+        match (told.status, told.id, told.code.as_deref()) {
+            (CREATED, Some(order), _) => settle(&mut buyer, &work, order).await,
+            (_, _, Some("ticket_reserved")) if buyer.rng().random_range(0..100) < work.waiting_percent => {
+                stand_in_line(&mut buyer, &work, on_sale[at].0.clone()).await;
+            }
+            _ => {}
         }
     }
+}
+
+/// Waits for a ticket that somebody else has, until it is offered or patience ends; then gives the place up, or forgets it.
+async fn stand_in_line(buyer: &mut Client, work: &Workload, ticket: String) {
+    let joined = buyer.call(Asked::JoinLine { ticket: ticket.clone() }).await;
+    if joined.is_none_or(|(told, _)| told.status != CREATED) {
+        return;
+    }
+    for _ in 0..LOOKS_MAX {
+        pause(buyer, LOOK_MS.max(work.think_ms)).await;
+        let Some((_, place)) = buyer.call(Asked::ReadPlace { ticket: ticket.clone() }).await else { continue };
+        match place["status"].as_str() {
+            Some("offered") => return take_offer(buyer, work, ticket).await,
+            Some("waiting") => {}
+            _ => return,
+        }
+    }
+    if buyer.rng().random() {
+        buyer.call(Asked::LeaveLine { ticket }).await;
+    }
+}
+
+async fn take_offer(buyer: &mut Client, work: &Workload, ticket: String) {
+    let read = buyer.call(Asked::ReadTicket { ticket: ticket.clone() }).await;
+    let Some(price_minor) = read.and_then(|(told, _)| told.price_minor) else { return };
+    let placed = buyer.call(Asked::PlaceOrder { ticket, price_minor }).await;
+    if let Some(order) = placed.filter(|(told, _)| told.status == CREATED).and_then(|(told, _)| told.id) {
+        settle(buyer, work, order).await;
+    }
+}
+
+/// An operator's day until closing: releases locks, and gives money back.
+pub async fn operate(mut operator: Client, work: Workload, closing: Closing) {
+    while !closing.load(Ordering::Relaxed) {
+        pause(&mut operator, work.operator_ms).await;
+        let refunds = operator.rng().random_range(0..100) < REFUNDS_PERCENT;
+        let list = operator.call(if refunds { Asked::ListSold } else { Asked::ListLocks }).await;
+        let Some((_, list)) = list else { continue };
+        let orders: Vec<String> = list.as_array().into_iter().flatten().filter_map(id_of).collect();
+        if orders.is_empty() {
+            continue;
+        }
+        let order = orders[operator.rng().random_range(0..orders.len())].clone();
+        operator.call(if refunds { Asked::Refund { order } } else { Asked::ReleaseLock { order } }).await;
+    }
+}
+
+/// Looks at tickets at one node after the other, also at one that others have given up.
+pub async fn look(mut reader: Client, work: Workload, nodes: u32, tickets: Vec<String>, closing: Closing) {
+    let mut node = 0;
+    while !closing.load(Ordering::Relaxed) {
+        pause(&mut reader, work.reading_ms).await;
+        node = node % nodes + 1;
+        let ticket = tickets[reader.rng().random_range(0..tickets.len())].clone();
+        reader.look(Asked::ReadTicket { ticket }, node).await;
+    }
+}
+
+fn id_of(row: &Value) -> Option<String> {
+    Some(row["id"].as_str()?.to_string())
 }
 
 /// Pays, gives up, or forgets an order.
