@@ -265,7 +265,7 @@ fn partition(rng: &mut SmallRng, nodes: u32) -> What {
 fn messages(rng: &mut SmallRng, _nodes: u32) -> What {
     let permille = rng.random_range(1..100);
     match rng.random_range(0..4) {
-        0 => What::Disconnects { permille: permille / 4 + 1 },
+        0 => What::Disconnects { permille: permille / 2 + 1 },
         1 => What::Loss { permille },
         2 => What::Duplicates { permille: permille * 3 },
         _ => What::Delays { permille: permille * 3, max_ms: rng.random_range(5..800) },

@@ -221,10 +221,16 @@ fn gather(
 /// Carries one batch to its answers.
 async fn carry<C: Carrier>(carrier: Arc<C>, batch: VecDeque<Proposal>, settings: &Settings, slow: &SlowLog) {
     let begun = TypeConfig::now();
-    let look_until = begun + settings.leader_wait();
-    let deadline = begun + settings.proposal_timeout();
+    let mut look_until = begun + settings.leader_wait();
+    let mut deadline = begun + settings.proposal_timeout();
+    if at_work(Bug::RetryBlindly) {
+        look_until = deadline + settings.proposal_timeout();
+    }
     let mut batch = Vec::from(batch);
     loop {
+        if at_work(Bug::RetryBlindly) {
+            deadline = TypeConfig::now() + settings.proposal_timeout();
+        }
         batch = match carrier.leader() {
             Leader::Me => write(&*carrier, batch, deadline, slow).await,
             Leader::Other(id, record) => forward(&*carrier, id, &record, batch, deadline).await,

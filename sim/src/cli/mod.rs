@@ -9,6 +9,7 @@ mod pool;
 mod sensitivity;
 mod shrink;
 mod swarm;
+mod tally;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -62,6 +63,9 @@ enum Command {
         /// Of so many runs, one is run twice and compared.
         #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
         again_every: u64,
+        /// The book of all seeds run so far; without, `sim-seeds.txt` beside the program.
+        #[arg(long, value_name = "FILE")]
+        ledger: Option<PathBuf>,
         #[command(flatten)]
         size: SizeArgs,
     },
@@ -191,12 +195,14 @@ pub fn main() -> ExitCode {
             compare_transcript(&schedule, &transcript_of(&file))?;
             Ok(class)
         }),
-        Command::Swarm { seeds, from, jobs, again_every, size } => Ok(swarm::swarm(&swarm::Plan {
-            seeds: from..from.saturating_add(seeds),
-            jobs,
-            again_every,
-            size: size.size(),
-        })),
+        Command::Swarm { seeds, from, jobs, again_every, ledger, size } => {
+            let size = size.size();
+            let book = tally::Book::open(ledger.as_deref(), size);
+            let book = book.map_err(|error| format!("the book of seeds: {error}"));
+            book.map(|book| {
+                swarm::swarm(&swarm::Plan { seeds: from..from.saturating_add(seeds), jobs, again_every, size }, book)
+            })
+        }
         Command::Mutants { list: true, .. } => {
             Bug::ALL.iter().for_each(|bug| println!("{bug}"));
             Ok(Class::Passed)

@@ -9,6 +9,7 @@ use holdfast_sim::expand::{Size, from_seed};
 use holdfast_sim::run::{Class, Report, run};
 
 use super::pool;
+use super::tally::Book;
 
 /// Seeds named for each kind of finding.
 const EXAMPLES_MAX: usize = 5;
@@ -35,7 +36,7 @@ struct Tally {
 }
 
 /// Runs all seeds, and says what failed. Answers with the worst class.
-pub fn swarm(plan: &Plan) -> Class {
+pub fn swarm(plan: &Plan, mut book: Book) -> Class {
     let began = Instant::now();
     let mut tally = Tally::default();
     pool::each(
@@ -43,11 +44,17 @@ pub fn swarm(plan: &Plan) -> Class {
         &plan.seeds.clone().collect::<Vec<_>>(),
         |seed| one(plan, *seed),
         |seed, ran| {
+            let class = if ran.1 == Some(false) { Class::Divergence } else { ran.0.class };
             tally.count(*seed, ran);
+            if let Err(error) = book.add(*seed, class) {
+                eprintln!("\nthe book of seeds: {error}");
+            }
             progress(plan, &tally, began);
         },
     );
     summary(&tally, began);
+    let (seeds, failed) = book.sum();
+    println!("all swarms of code {}: {seeds} seeds of this size, {failed} failed", book.code());
     tally.failures.keys().map(|(class, _)| *class).max().unwrap_or(Class::Passed)
 }
 
