@@ -32,7 +32,7 @@ use crate::bus::{Bus, Carrier};
 use crate::failure::Failure;
 use crate::folder::Folder;
 use crate::keys::{PUBLISHED_WAIT, Rotation};
-use crate::operator::{self, Join, Order, WaitingView};
+use crate::operator::{self, Join, JoinTokens, Order, WaitingView};
 use crate::settings::{Payments, Resolved};
 use crate::stop::raised;
 use crate::{bootstrap, keys, notifications, observe, payments, stop, stored, tls};
@@ -94,7 +94,7 @@ pub async fn run(settings: Resolved, stop_with_stdin: bool, announce: impl FnOnc
     let sandbox = (settings.payments == Payments::Beside).then(|| Arc::new(Sandbox::default()));
     let rotation = Arc::new(Rotation::new(node.clone(), folder.clone(), key.key_id(), PUBLISHED_WAIT));
     let carrier = Carrier::new(node.clone(), broker.clone());
-    let routes = operator::router(node.clone(), sandbox.clone())
+    let routes = operator::router(node.clone(), sandbox.clone(), JoinTokens::new(settings.require_join_token))
         .merge(operator::relay_routes(carrier.watch()))
         .merge(keys::routes(rotation.clone()))
         .merge(observe::routes(node.clone(), metrics));
@@ -239,7 +239,9 @@ async fn told(
     tracing::info!(operator = %settings.operator, "this node waits for `holdfast cluster init` or `add`");
     match operator::wait(listeners.0, listeners.1, tls, view).await? {
         Order::Init => settings.bootstrap = true,
-        Order::Welcome { join, intent } => (settings.join, settings.intent) = (join, intent),
+        Order::Welcome { join, intent, token } => {
+            (settings.join, settings.intent, settings.join_token) = (join, intent, token);
+        }
     }
     Ok(settings)
 }
@@ -265,7 +267,8 @@ async fn start(settings: &Resolved, folder: &Folder, http_addr: String, tls: Opt
         None if !settings.join.is_empty() => {
             let instance = format!("{:032x}", identity.instance);
             let (peer_addr, http_addr) = (peer_addr.clone(), http_addr.clone());
-            let join = Join { instance, peer_addr, http_addr, intent: settings.intent };
+            let join =
+                Join { instance, peer_addr, http_addr, intent: settings.intent, token: settings.join_token.clone() };
             Start::Joined(operator::place(operator::ask_to_join(&settings.join, &join, tls.as_ref()).await?)?)
         }
         None => return Err(start_failure(settings, StartError::NoCluster)),

@@ -64,6 +64,14 @@ pub struct Settings {
     #[arg(long, env = "HOLDFAST_JOIN", value_delimiter = ',', value_name = "OPERATOR_ADDR")]
     pub join: Option<Vec<String>>,
 
+    /// What `holdfast cluster token` has given for joining, where nodes ask for it
+    #[arg(long, env = "HOLDFAST_JOIN_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    pub join_token: Option<String>,
+
+    /// Let nobody join through this node without a token that works once; `holdfast cluster add` and `init` bring theirs
+    #[arg(long, env = "HOLDFAST_REQUIRE_JOIN_TOKEN", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    pub require_join_token: Option<bool>,
+
     /// Join as a learner that stays one: it serves stale reads and never votes
     #[arg(long, env = "HOLDFAST_LEARNER", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     pub learner: Option<bool>,
@@ -128,6 +136,8 @@ pub struct Resolved {
     pub cors_origins: Vec<String>,
     pub bootstrap: bool,
     pub join: Vec<String>,
+    pub join_token: Option<String>,
+    pub require_join_token: bool,
     /// What it wants to become where it joins.
     pub intent: Intent,
     pub voters_target: u32,
@@ -177,6 +187,8 @@ impl Settings {
             bootstrap: self.bootstrap.or(below.bootstrap),
             join: self.join.or(below.join),
             learner: self.learner.or(below.learner),
+            join_token: self.join_token.or(below.join_token),
+            require_join_token: self.require_join_token.or(below.require_join_token),
             voters_target: self.voters_target.or(below.voters_target),
             insecure: self.insecure.or(below.insecure),
             password_memory_kib: self.password_memory_kib.or(below.password_memory_kib),
@@ -212,6 +224,8 @@ impl Settings {
             cors_origins: self.cors_origins.unwrap_or_default(),
             bootstrap: self.bootstrap.unwrap_or(false),
             join: self.join.unwrap_or_default(),
+            join_token: self.join_token,
+            require_join_token: self.require_join_token.unwrap_or(false),
             intent: if self.learner.unwrap_or(false) { Intent::Learner } else { Intent::Voter },
             voters_target: self.voters_target.unwrap_or(3),
             payments: self.payments.unwrap_or(payments),

@@ -8,7 +8,7 @@ use holdfast_raft::types::Intent;
 use serde_json::{Value, json};
 
 use super::catch_up::Bar;
-use super::{Operators, Problem, Reach, planned, refused, show};
+use super::{Operators, Problem, Reach, planned, refused, show, token};
 use crate::operator::{Order, WaitingView};
 
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
@@ -63,7 +63,8 @@ pub async fn init(args: &InitArgs) -> Result<(), Problem> {
     let deadline = Instant::now() + Duration::from_secs(args.wait);
     let mut plan = until(&operators, deadline, "the first node leads", |plan| !plan.members.is_empty()).await?;
     for address in others {
-        let welcome = Order::Welcome { join: vec![first.clone()], intent: Intent::Voter };
+        let (join, token) = token::fetch(&operators).await?;
+        let welcome = Order::Welcome { join: vec![join], intent: Intent::Voter, token: Some(token.token) };
         order(&operators, address, &welcome).await?;
     }
     let nodes = operators.addresses.len();
@@ -105,7 +106,8 @@ pub async fn add(args: &AddArgs) -> Result<(), Problem> {
     if args.dry_run {
         return report(args.reach.json, Some(&plan), "Nothing was done: this was --dry-run. The node can be added.");
     }
-    order(&operators, &args.node, &Order::Welcome { join: operators.addresses.clone(), intent }).await?;
+    let (join, token) = token::fetch(&operators).await?;
+    order(&operators, &args.node, &Order::Welcome { join: vec![join], intent, token: Some(token.token) }).await?;
     let plan = caught_up(&operators, &newcomer, args.wait).await?;
     report(args.reach.json, Some(&plan), "The node is a member and has caught up.")
 }

@@ -11,6 +11,7 @@ mod catch_up;
 mod init;
 mod rejoin;
 mod show;
+mod token;
 
 pub use ask::{Operators, Problem, Reach};
 
@@ -42,6 +43,8 @@ pub enum ClusterCommand {
     Remove(OneArgs),
     /// Hand leadership to a voter
     Transfer(OneArgs),
+    /// Let one node join that says so itself, by --join: once, within an hour
+    Token(token::TokenArgs),
     /// Give a node whose data is damaged or lost a new id and its old place
     Rejoin(rejoin::RejoinArgs),
 }
@@ -102,6 +105,7 @@ pub async fn run(command: ClusterCommand) -> Result<(), Failure> {
     let (json, done) = match command {
         ClusterCommand::Init(args) => (args.reach.json, init::init(&args).await),
         ClusterCommand::Add(args) => (args.reach.json, init::add(&args).await),
+        ClusterCommand::Token(args) => (args.reach.json, token::run(&args).await),
         ClusterCommand::Rejoin(args) => (args.reach.json, rejoin::run(&args).await),
         ClusterCommand::Status(args) => (args.reach.json, status(&args.reach).await),
         ClusterCommand::Plan(args) => {

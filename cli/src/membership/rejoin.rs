@@ -14,7 +14,7 @@ use holdfast_raft::plan::{Plan, Refusal};
 use holdfast_raft::types::Intent;
 use serde_json::json;
 
-use super::{Operators, Problem, Reach, planned, refused};
+use super::{Operators, Problem, Reach, planned, refused, token};
 use crate::failure::Failure;
 use crate::folder::{Folder, KEPT};
 use crate::operator::{self, Join};
@@ -76,6 +76,7 @@ fn allowed(plan: &Plan, old: u64) -> Result<Join, Problem> {
         peer_addr: member.peer_addr.clone(),
         http_addr: member.http_addr.clone(),
         intent: Intent::InPlaceOf(old),
+        token: None,
     })
 }
 
@@ -107,9 +108,10 @@ async fn ask(operators: &Operators, data: &Path, join: Join) -> Result<u64, Prob
     let complain = |error: std::io::Error| Failure::cannot_start(format!("--data {}: {error}", data.display()));
     let disk = disk::Folder::open(data).map_err(complain)?;
     let identity = Identity::open(&disk).map_err(complain)?;
-    let join = Join { instance: format!("{:032x}", identity.instance), ..join };
+    let (address, token) = token::fetch(operators).await?;
+    let join = Join { instance: format!("{:032x}", identity.instance), token: Some(token.token), ..join };
     let tls = tls::own()?;
-    let place = operator::place(operator::ask_to_join(&operators.addresses, &join, tls.as_ref()).await?)?;
+    let place = operator::place(operator::ask_to_join(&[address], &join, tls.as_ref()).await?)?;
     identity.join(&disk, place).map_err(complain)?;
     Ok(place.node_id)
 }

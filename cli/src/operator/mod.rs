@@ -10,6 +10,7 @@ mod events;
 mod join;
 mod members;
 mod service_keys;
+mod tokens;
 mod views;
 mod waiting;
 
@@ -18,6 +19,7 @@ pub use events::relay_routes;
 pub use join::ask_to_join;
 pub use members::Asked;
 pub use service_keys::service_named;
+pub use tokens::{JoinTokens, TokenView};
 pub use views::{Join, Joined, MemberView, NewServiceKey, StatusView, parse_hex, place};
 pub use waiting::{Order, WaitingView, wait};
 
@@ -28,7 +30,7 @@ use axum::extract::{DefaultBodyLimit, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 use holdfast_ledger::command::{Actor, Command, Submitted};
 use holdfast_ledger::entities::Policy;
 use holdfast_raft::node::{Consistency, JoinRequest, ManageError, Node, Unavailable};
@@ -68,7 +70,7 @@ impl From<ManageError> for Refused {
 }
 
 /// The routes of the operator's listener. `sandbox`: the built-in provider, where one runs beside the node; its book is shown.
-pub fn router(node: Node, sandbox: Option<Arc<Sandbox>>) -> Router {
+pub fn router(node: Node, sandbox: Option<Arc<Sandbox>>, tokens: Arc<JoinTokens>) -> Router {
     let book = sandbox.map(sandbox_server::book);
     Router::new()
         .route("/cluster/status", get(status))
@@ -79,7 +81,9 @@ pub fn router(node: Node, sandbox: Option<Arc<Sandbox>>) -> Router {
         .route("/cluster/service-keys", post(service_keys::register))
         .route("/events/rows", get(events::rows))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(Extension(tokens.clone()))
         .with_state(node)
+        .merge(tokens::routes(tokens))
         .merge(book.unwrap_or_default())
 }
 
@@ -87,10 +91,18 @@ async fn status(State(node): State<Node>) -> Json<StatusView> {
     Json(node.status().into())
 }
 
-async fn join(State(node): State<Node>, body: Result<Json<Join>, JsonRejection>) -> Result<Json<Joined>, Refused> {
+async fn join(
+    State(node): State<Node>,
+    Extension(tokens): Extension<Arc<JoinTokens>>,
+    body: Result<Json<Join>, JsonRejection>,
+) -> Result<Json<Joined>, Refused> {
     let Json(join) = body?;
     let instance = parse_hex(&join.instance)
         .ok_or_else(|| Refused(StatusCode::BAD_REQUEST, "instance: not 32 hex digits".into()))?;
+    if !tokens.lets_in(join.token.as_deref(), instance) {
+        let message = "a token of this node is needed, which no other node has used: holdfast cluster token";
+        return Err(Refused(StatusCode::FORBIDDEN, message.into()));
+    }
     let request = JoinRequest { instance, peer_addr: join.peer_addr, http_addr: join.http_addr, intent: join.intent };
     let admitted = node.admit(request).await?;
     Ok(Json(Joined { cluster_id: format!("{:032x}", admitted.cluster_id), node_id: admitted.node_id }))

@@ -64,6 +64,9 @@ pub struct Join {
     /// What it wants to become.
     #[serde(default)]
     pub intent: Intent,
+    /// From `holdfast cluster token`, where one is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
 }
 
 /// What a joining node is given.

@@ -41,7 +41,7 @@ pub enum Order {
     /// Begin a cluster, as its only voter.
     Init,
     /// Join the cluster that answers at one of these operator addresses.
-    Welcome { join: Vec<String>, intent: Intent },
+    Welcome { join: Vec<String>, intent: Intent, token: Option<String> },
 }
 
 #[derive(Clone)]

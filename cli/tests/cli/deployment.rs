@@ -2,14 +2,17 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use holdfast_cli::settings::Settings;
 use holdfast_cli::{tools, understands, variables};
 use serde_json::Value;
 
-use crate::support::{program, text};
+use crate::support::{WAIT, holdfast, program, text};
+use crate::tls::Authority;
 
 const OVERLAYS: [&str; 2] = ["single", "production"];
 /// The oldest and the newest Kubernetes that the manifests are for.
@@ -166,4 +169,111 @@ fn secrets_are_named_and_not_kept_here() {
         }
     }
     assert_eq!(named.len(), 2);
+}
+
+/// A node as the manifest has it, on this machine: its folder and its addresses are others, and there is no broker.
+struct Pod {
+    args: Vec<String>,
+    http: String,
+    operator: String,
+    child: Option<Child>,
+}
+
+impl Pod {
+    fn plan(args: &[String], dir: &Path, number: usize, authority: &Authority) -> Pod {
+        let free = || {
+            let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+            listener.local_addr().expect("its address").to_string()
+        };
+        let (http, peer, operator) = (free(), free(), free());
+        let data = dir.join(format!("pod-{number}"));
+        let own = |arg: &String| {
+            let (flag, _) = arg.split_once('=').unwrap_or((arg, ""));
+            Some(match flag {
+                "--data" => format!("--data={}", data.display()),
+                "--http" | "--http-advertise" => format!("{flag}={http}"),
+                "--peer" | "--peer-advertise" => format!("{flag}={peer}"),
+                "--operator" => format!("{flag}={operator}"),
+                "--tls-cert" => format!("{flag}={}", authority.path("node.pem")),
+                "--tls-key" => format!("{flag}={}", authority.path("node-key.pem")),
+                "--tls-ca" => format!("{flag}={}", authority.path("ca.pem")),
+                "--nats" => return None,
+                _ => arg.clone(),
+            })
+        };
+        let mut args: Vec<String> = args.iter().filter_map(own).collect();
+        args.extend(["--password-memory-kib=8", "--password-passes=1", "--stop-with-stdin"].map(str::to_string));
+        Pod { args, http, operator, child: None }
+    }
+
+    fn start(&mut self) {
+        let mut command = Command::new(program());
+        command.args(&self.args).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        self.child = Some(command.spawn().expect("the program starts"));
+    }
+
+    fn stop(&mut self) {
+        let mut child = self.child.take().expect("it runs");
+        drop(child.stdin.take());
+        assert!(child.wait().expect("it ends").success());
+    }
+
+    /// Waits until a probe's path answers with a status.
+    async fn wait_for(&self, path: &str, status: u16) {
+        let started = Instant::now();
+        loop {
+            let answer = reqwest::get(format!("http://{}{path}", self.http)).await;
+            if answer.is_ok_and(|answer| answer.status() == status) {
+                return;
+            }
+            assert!(started.elapsed() < WAIT, "{path} of {} becomes {status}", self.http);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
+impl Drop for Pod {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_nodes_of_the_manifest_become_a_cluster_by_one_order_and_go_on_after_a_restart() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let authority = Authority::new(dir.path());
+    let containers = containers(&documents(&rendered("production")));
+    let (_, node) = containers.iter().find(|(name, _)| name == "holdfast").expect("the nodes");
+    let args = words(&node["args"]);
+    let mut pods: Vec<Pod> = (0..3).map(|number| Pod::plan(&args, dir.path(), number, &authority)).collect();
+    for pod in &mut pods {
+        pod.start();
+        pod.wait_for("/livez", 200).await;
+        pod.wait_for("/readyz", 503).await;
+    }
+    let operators: Vec<&str> = pods.iter().map(|pod| pod.operator.as_str()).collect();
+    let operators = operators.join(",");
+    let certified = authority.flags("operator.pem");
+    let cluster = |command: &str| {
+        let mut args = vec!["cluster", command, "--json", "--operator", &operators];
+        args.extend(certified.iter().map(String::as_str));
+        holdfast(&args)
+    };
+    let said = cluster("init");
+    assert_eq!(said.status.code(), Some(0), "{}{}", text(&said.stdout), text(&said.stderr));
+    for pod in &pods {
+        pod.wait_for("/readyz", 200).await;
+    }
+    let again = cluster("init");
+    assert_eq!(again.status.code(), Some(7), "a second cluster is not begun: {}", text(&again.stdout));
+
+    pods[0].stop();
+    pods[1].wait_for("/readyz", 200).await;
+    pods[0].start();
+    pods[0].wait_for("/readyz", 200).await;
+    assert_eq!(cluster("status").status.code(), Some(0));
+    pods.iter_mut().for_each(Pod::stop);
 }

@@ -10,12 +10,12 @@ use holdfast_raft::transport::tls::{Tls, TlsFiles};
 use crate::support::{Load, WAIT, holdfast, plan, program, text};
 
 /// A folder with an authority, a certificate for its nodes and one for an operator.
-struct Authority {
+pub struct Authority {
     dir: PathBuf,
 }
 
 impl Authority {
-    fn new(dir: &Path) -> Authority {
+    pub fn new(dir: &Path) -> Authority {
         let authority = Authority { dir: dir.join("authority") };
         authority.certs(&["init"]);
         authority.certs(&["issue", "--any-node", "--out", &authority.path("node.pem")]);
@@ -23,7 +23,7 @@ impl Authority {
         authority
     }
 
-    fn path(&self, name: &str) -> String {
+    pub fn path(&self, name: &str) -> String {
         self.dir.join(name).to_str().expect("a path of text").to_string()
     }
 
@@ -34,7 +34,7 @@ impl Authority {
         assert!(said.status.success(), "{args:?}: {}", text(&said.stderr));
     }
 
-    fn flags(&self, name: &str) -> Vec<String> {
+    pub fn flags(&self, name: &str) -> Vec<String> {
         let key = format!("{}-key.pem", name.trim_end_matches(".pem"));
         ["--tls-cert", &self.path(name), "--tls-key", &self.path(&key), "--tls-ca", &self.path("ca.pem")]
             .map(str::to_string)
@@ -182,4 +182,41 @@ async fn a_node_with_another_nodes_certificate_does_not_start() {
     assert_eq!(said.status.code(), Some(0), "{}", text(&said.stderr));
     let said = start(&authority.flags("own.pem")[..4]);
     assert!(said.status.code() == Some(2) && text(&said.stderr).contains("all three"), "{}", text(&said.stderr));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_join_token_lets_one_node_in() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut plan = plan(dir.path(), 1);
+    plan.flags.push("--require-join-token".into());
+    let cluster = Cluster::start(plan).await.expect("the cluster forms");
+    let operator = cluster.members[0].operator.to_string();
+    let members = async || cluster.status().await.remove(0).expect("it answers").members.len();
+    let said = refused_node(&dir.path().join("without"), &operator, &[]);
+    assert!(said.contains("a token") && said.contains("holdfast cluster token"), "{said}");
+    assert_eq!(members().await, 1);
+
+    let given = holdfast(&["cluster", "token", "--json", "--operator", &operator]);
+    assert_eq!(given.status.code(), Some(0), "{}", text(&given.stderr));
+    let given: serde_json::Value = serde_json::from_slice(&given.stdout).expect("JSON");
+    let token = given["token"].as_str().expect("a token").to_string();
+    let mut first = std::process::Command::new(program())
+        .args(["serve", "--http", "127.0.0.1:0", "--peer", "127.0.0.1:0", "--operator", "127.0.0.1:0"])
+        .args(["--stop-with-stdin", "--join", &operator, "--join-token", &token, "--data"])
+        .arg(dir.path().join("first"))
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .expect("the program starts");
+    let started = Instant::now();
+    while members().await < 2 {
+        assert!(started.elapsed() < WAIT, "it is let in");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let said = refused_node(&dir.path().join("second"), &operator, &["--join-token".to_string(), token]);
+    assert!(said.contains("a token"), "{said}");
+    assert_eq!(members().await, 2);
+    drop(first.stdin.take());
+    first.wait().expect("it ends");
 }
