@@ -2,7 +2,8 @@
 //!
 //! A request goes to one node; when that node cannot be reached, or says 503 or 429, the same request goes to the next one,
 //! with the same idempotency key, until there is an answer or patience ends. That is all a client needs to survive a
-//! fail-over: the key makes the ledger answer a repeated request with its first decision.
+//! fail-over: the key makes the ledger answer a repeated request with its first decision. A node that let a request run into
+//! its time-out is passed over for a while, so that a halted node costs one time-out and not one a request.
 //!
 //! What this deliberately does not do: repeat what has no key and is not repeatable by nature. Callers mark such requests.
 
@@ -20,6 +21,8 @@ const TRY_TIMEOUT: Duration = Duration::from_secs(15);
 const BACKOFF_MIN: Duration = Duration::from_millis(10);
 /// … up to this.
 const BACKOFF_MAX: Duration = Duration::from_millis(250);
+/// A node that gave no answer in time is asked after the others for this long: what hangs once hangs for the next one too.
+const REST: Duration = Duration::from_secs(20);
 /// Longest `Retry-After` that is honoured.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(5);
 
@@ -28,6 +31,8 @@ const RETRY_AFTER_MAX: Duration = Duration::from_secs(5);
 pub struct Client {
     http: reqwest::Client,
     urls: Arc<[String]>,
+    /// Until when each node is passed over, because it did not answer in time.
+    resting: Arc<Mutex<Vec<Option<Instant>>>>,
     patience: Duration,
 }
 
@@ -159,8 +164,9 @@ impl Client {
             builder = builder.tls_certs_only([]);
         }
         let http = builder.build().map_err(|error| Failure::cannot_start(format!("HTTP client: {error}")))?;
+        let resting = Arc::new(Mutex::new(vec![None; urls.len()]));
         let urls = urls.iter().map(|url| url.trim_end_matches('/').to_string()).collect();
-        Ok(Client { http, urls, patience })
+        Ok(Client { http, urls, resting, patience })
     }
 
     pub fn nodes(&self) -> usize {
@@ -172,8 +178,10 @@ impl Client {
         let started = Instant::now();
         let mut backoff = BACKOFF_MIN;
         for resent in 0.. {
-            let node = (ask.first_node + resent as usize) % self.urls.len();
-            let (wait, last) = match self.try_once(&ask, node).await {
+            let node = self.awake(ask.first_node + resent as usize);
+            let tried = self.try_once(&ask, node).await;
+            self.note(node, tried.as_ref().is_err_and(reqwest::Error::is_timeout));
+            let (wait, last) = match tried {
                 Ok((reply, _)) if !matches!(reply.status, 429 | 502 | 503 | 504) => {
                     if let (Some(account), Some(cookie)) = (ask.account, &reply.cookie) {
                         account.renew(cookie);
@@ -194,6 +202,19 @@ impl Client {
             backoff = (backoff * 2).min(BACKOFF_MAX);
         }
         unreachable!("the loop ends by returning")
+    }
+
+    /// The first node from `first` on that does not rest; `first` itself where all do.
+    fn awake(&self, first: usize) -> usize {
+        let resting = self.resting.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let mut nodes = (0..self.urls.len()).map(|step| (first + step) % self.urls.len());
+        nodes.find(|node| resting[*node].is_none_or(|until| until <= now)).unwrap_or(first % self.urls.len())
+    }
+
+    fn note(&self, node: usize, was_silent: bool) {
+        let until = was_silent.then(|| Instant::now() + REST);
+        self.resting.lock().unwrap_or_else(PoisonError::into_inner)[node] = until;
     }
 
     async fn try_once(&self, ask: &Ask<'_>, node: usize) -> Result<(Reply, Option<Duration>), reqwest::Error> {
