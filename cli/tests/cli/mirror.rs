@@ -19,8 +19,17 @@ const FIELDS: [&str; 7] = ["id", "version", "title", "price", "userId", "orderId
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_copy_kept_in_another_language_is_the_ledgers() {
+    mirrored("nats-server").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_kept_in_another_language_is_the_ledgers_with_debians_broker_too() {
+    mirrored("nats-server-2.9.10").await;
+}
+
+async fn mirrored(server: &str) {
     let dir = tempfile::tempdir().expect("a folder");
-    let server = tools::find("nats-server", &program()).expect("the test tools");
+    let server = tools::find(server, &program()).expect("the test tools");
     let mut broker = NatsServer::start(&program(), &server, dir.path()).await.expect("a broker");
     let flags = ["--password-memory-kib", "8", "--password-passes", "1", "--payments", "beside", "--nats"];
     let flags = flags.iter().map(ToString::to_string).chain([broker.url()]).collect();
