@@ -19,12 +19,13 @@ use holdfast_cli::client::Client;
 use holdfast_cli::estate::{Estate, EstatePlan, Worker};
 use holdfast_cli::stream::{self, Scan};
 use holdfast_cli::tools;
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::support::follower::Follower;
 use crate::support::mail::Mail;
 use crate::support::stripe::{Caught, Moment, Step, Stripe};
-use crate::support::{Load, PATIENCE, WAIT, plan, program};
+use crate::support::{Load, PATIENCE, WAIT, holdfast_beside, plan, program, text};
 
 pub const RECENT: &str = "nats-server";
 pub const DEBIAN: &str = "nats-server-2.9.10";
@@ -124,6 +125,7 @@ impl Drill {
         outcome.findings.extend(buyers.findings);
         self.audit_charges(&buyers.orders, &mut outcome).await;
         self.audit_mails(&scan, &mut outcome);
+        self.check_events(&url, &mut outcome).await;
         self.estate.payments.iter_mut().chain(&mut self.estate.notifications).for_each(Worker::stop);
         self.estate.cluster.stop_all();
         self.audit_stream(&url, &scan, &mut outcome).await;
@@ -150,6 +152,17 @@ impl Drill {
             }
             before = last;
             tokio::time::sleep(LOOK_INTERVAL).await;
+        }
+    }
+
+    /// `holdfast events check`: the stream against the outbox of a running node, row by row.
+    async fn check_events(&self, url: &str, outcome: &mut Outcome) {
+        let operator = self.estate.cluster.members[0].operator.to_string();
+        let output = holdfast_beside(&["events", "check", "--json", "--nats", url, "--operator", &operator]).await;
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        let compared = report["equal"].as_u64().unwrap_or(0);
+        if !output.status.success() || compared == 0 {
+            outcome.findings.push(format!("events check: {report} {}", text(&output.stderr)));
         }
     }
 

@@ -7,7 +7,7 @@ pub mod stripe;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -43,6 +43,13 @@ pub fn holdfast_with(args: &[&str], variables: &[(&str, &str)]) -> Output {
     let mut command = Command::new(program());
     command.args(args).envs(variables.iter().copied());
     command.output().expect("the program starts")
+}
+
+/// Runs the program to its end without holding up what else the test runs.
+pub async fn holdfast_beside(args: &[&str]) -> Output {
+    let mut command = tokio::process::Command::new(program());
+    command.args(args).stdin(Stdio::null()).kill_on_drop(true);
+    tokio::time::timeout(WAIT, command.output()).await.expect("it ends").expect("the program starts")
 }
 
 pub fn text(bytes: &[u8]) -> String {
