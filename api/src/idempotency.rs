@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderName};
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::app::{App, Done, Refused};
+use crate::cards;
 use crate::error::Fault;
 use crate::session::Caller;
 
@@ -41,6 +42,11 @@ pub fn key(headers: &HeaderMap, request: &[u8]) -> Result<Option<IdempotencyKey>
         return Err(malformed());
     }
     let key = value.to_str().ok().and_then(unquoted).ok_or_else(malformed)?;
+    // It is stored as it is.
+    if cards::is_number(&key) {
+        let message = "Idempotency-Key must not be a card number: use a random one";
+        return Err(Fault::bad_field("Idempotency-Key", "raw_card_number", message));
+    }
     Ok(Some(IdempotencyKey { key, request_hash: xxh3_128(request) }))
 }
 

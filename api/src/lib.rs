@@ -12,6 +12,7 @@ pub mod app;
 mod body;
 #[cfg(not(madsim))]
 mod bounded_write;
+mod cards;
 mod clock;
 mod cluster;
 mod cors;

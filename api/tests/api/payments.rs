@@ -136,6 +136,11 @@ async fn p6_a_capture_that_fails_leaves_the_order_complete_for_an_operator() {
 async fn p6_card_numbers_are_refused_at_the_door() {
     let (ticket, mut buyer) = a_ticket_and_a_buyer(&World::shared().url).await;
     let order = buyer.order(&ticket).await;
+    let body = json!({ "token": "tok_visa", "orderId": order });
+    let keyed = buyer.with("idempotency-key", "4242424242424242").post("/api/payments", body).await.is(400);
+    assert_eq!(keyed.code(), "raw_card_number");
+    let named = buyer.with("x-request-id", "4242424242424242").get("/api/orders").await.is(200);
+    assert_ne!(named.header("x-request-id"), "4242424242424242");
     for card in ["4242424242424242", "4242 4242 4242 4242", "378282246310005"] {
         let answer = buyer.pay(&order, card).await.is(400);
         assert_eq!(answer.code(), "raw_card_number");
