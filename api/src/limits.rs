@@ -2,6 +2,7 @@
 //!
 //! Requests are counted per fixed window in a table of fixed size, indexed by a keyed hash: no memory grows with the number
 //! of addresses and nobody can aim at another's slot. Two that fall into one slot share its budget, which is the price.
+//! Services have budgets of their own, so that neither a crowd behind the same address nor one service starves another.
 //! Loopback is not limited unless asked: demos, imports and benchmarks come from there.
 
 use std::convert::Infallible;
@@ -10,6 +11,7 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::extract::FromRequestParts;
+use holdfast_ledger::command::Service;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
 use tokio::time::Instant;
@@ -51,6 +53,8 @@ pub struct RateLimits {
     pub credentials: Quota,
     /// Tries of one account's password, and mails asked for it, from wherever they come.
     pub guesses: Quota,
+    /// All requests of one service, from wherever its copies ask. What it signs is not counted against an address.
+    pub per_service: Quota,
     /// Limit loopback as well.
     pub limit_loopback: bool,
 }
@@ -62,6 +66,7 @@ impl Default for RateLimits {
             per_account: Quota { requests: 1_200, window_s: 60 },
             credentials: Quota { requests: 60, window_s: 60 },
             guesses: Quota { requests: 30, window_s: 300 },
+            per_service: Quota { requests: 60_000, window_s: 60 },
             limit_loopback: false,
         }
     }
@@ -128,6 +133,7 @@ pub struct Limiter {
     per_account: Table,
     credentials: Table,
     guesses: Table,
+    per_service: Table,
 }
 
 impl Limiter {
@@ -140,6 +146,7 @@ impl Limiter {
             per_account: Table::new("account", limits.per_account),
             credentials: Table::new("credentials", limits.credentials),
             guesses: Table::new("guesses", limits.guesses),
+            per_service: Table::new("service", limits.per_service),
         }
     }
 
@@ -161,6 +168,11 @@ impl Limiter {
     /// Counts a write of an account.
     pub fn account(&self, user: holdfast_ledger::id::UserId) -> Budget {
         self.per_account.take(self.keys.hash_one(user), self.now_s())
+    }
+
+    /// Counts a request of a service.
+    pub fn service(&self, service: Service) -> Budget {
+        self.per_service.take(self.keys.hash_one(service as u8), self.now_s())
     }
 
     /// Counts a try of an account's password.

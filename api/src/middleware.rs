@@ -12,7 +12,7 @@ use crate::error::{Asked, Fault};
 use crate::headers::REQUEST_ID;
 use crate::limits::{Budget, Peer};
 use crate::session::{self, Caller, Identity};
-use crate::{cors, csrf};
+use crate::{cards, cors, csrf};
 
 /// The longest request id of a client's own that is taken over, in bytes.
 const REQUEST_ID_BYTES_MAX: usize = 64;
@@ -120,7 +120,13 @@ async fn admit(app: &App, parts: &mut Parts) -> Result<Admitted, (Fault, Option<
         budget = Some(taken);
         if taken.exceeded { Err((Fault::rate_limited(taken.reset_s.into()), budget)) } else { Ok(()) }
     };
-    if let Some(peer) = limited {
+    let service = match limited {
+        Some(_) => session::service(app, &parts.headers).await,
+        None => None,
+    };
+    if let Some(service) = service {
+        count(app.limiter.service(service))?;
+    } else if let Some(peer) = limited {
         count(app.limiter.address(peer))?;
         if parts.method == Method::POST && takes_credentials(parts.uri.path()) {
             count(app.limiter.credentials(peer))?;
@@ -128,7 +134,10 @@ async fn admit(app: &App, parts: &mut Parts) -> Result<Admitted, (Fault, Option<
     }
     csrf::same_site(app, parts).map_err(|fault| (fault, None))?;
 
-    let mut identity = session::identify(app, &parts.headers).await;
+    let mut identity = match service {
+        Some(service) => Identity::Service(service),
+        None => session::identify(app, &parts.headers).await,
+    };
     let mut renewed = None;
     if let Identity::Anonymous = identity
         && is_page(parts.uri.path())
@@ -171,6 +180,7 @@ fn request_id(app: &App, headers: &HeaderMap) -> String {
     let harmless = |text: &&str| {
         (1..=REQUEST_ID_BYTES_MAX).contains(&text.len())
             && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
+            && !cards::is_number(text)
     };
     let own = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok()).filter(harmless);
     own.map_or_else(|| app.next_request_id(), str::to_string)

@@ -1,9 +1,11 @@
 //! The cross-cutting rows X1 to X13, and section 6: errors, idempotency, freshness, limits, health.
 
+use holdfast_ledger::command::Service;
+use holdfast_services::key::ServiceKey;
 use serde_json::json;
 
 use crate::client::{Client, NO_SUCH_ID, a_ticket_and_a_buyer, new_email};
-use crate::server::{World, limited};
+use crate::server::{World, limited, service_key};
 
 fn nobody() -> Client {
     Client::anonymous(&World::shared().url)
@@ -143,6 +145,29 @@ async fn d16_requests_beyond_the_limit_are_429() {
     let answer = client.get("/api/users/currentuser").await.is(429);
     assert_eq!(answer.code(), "rate_limited");
     assert!(answer.header("retry-after").parse::<u64>().unwrap() > 0);
+}
+
+#[tokio::test]
+async fn a_service_has_a_budget_of_its_own() {
+    let url = World::shared().with(limited(5));
+    let now_s = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let signed_by = |key: ServiceKey| {
+        Client::anonymous(&url).with("authorization", format!("Bearer {}", key.token("holdfast", now_s)))
+    };
+    let (mut crowd, mut service) = (Client::anonymous(&url), signed_by(service_key()));
+    for _ in 0..5 {
+        crowd.get("/api/tickets").await.is(200);
+    }
+    crowd.get("/api/tickets").await.is(429);
+    // What a crowd at the same address has used up does not stop the service …
+    for left in (0..10).rev() {
+        let answer = service.get("/api/services/payments").await.is(200);
+        assert!(answer.header("ratelimit").starts_with(&format!("\"service\";r={left};")), "{answer:?}");
+    }
+    // … its own budget does, and nobody gets one by saying that he is a service.
+    assert_eq!(service.get("/api/services/payments").await.is(429).code(), "rate_limited");
+    let mut forger = signed_by(ServiceKey::from_seed(Service::Payments, &[99; 32]));
+    assert!(forger.get("/api/services/payments").await.is(429).header("ratelimit").starts_with("\"address\""));
 }
 
 #[tokio::test]

@@ -147,7 +147,8 @@ fn app(node: &Node, settings: Settings) -> App {
     App::new(node.clone(), SigningKey::from_seed(&SEED), settings)
 }
 
-fn service_key() -> ServiceKey {
+/// The key of the payments service in this process.
+pub fn service_key() -> ServiceKey {
     ServiceKey::from_seed(Service::Payments, &SEED)
 }
 
@@ -183,7 +184,14 @@ pub fn settings() -> Settings {
 pub fn limited(requests: u32) -> Settings {
     let quota = Quota { requests, window_s: 3_600 };
     let guesses = Quota { requests: 5, window_s: 3_600 };
-    let rate_limits =
-        RateLimits { per_address: quota, per_account: quota, credentials: quota, guesses, limit_loopback: true };
+    let per_service = Quota { requests: 10, window_s: 3_600 };
+    let rate_limits = RateLimits {
+        per_address: quota,
+        per_account: quota,
+        credentials: quota,
+        guesses,
+        per_service,
+        limit_loopback: true,
+    };
     Settings { rate_limits, ..settings() }
 }
