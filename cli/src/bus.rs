@@ -30,6 +30,8 @@ pub enum Bus {
     Nats {
         urls: Vec<String>,
         credentials: Option<PathBuf>,
+        /// Certificates of the authorities that the servers' own may be from; the system's without.
+        ca: Option<PathBuf>,
     },
 }
 
@@ -39,8 +41,8 @@ impl Bus {
         match self {
             Bus::Nowhere => Ok(None),
             Bus::Inside => Ok(Some(Arc::new(Memory::new(0, MEMORY_MESSAGES_MAX)))),
-            Bus::Nats { urls, credentials } => match Nats::new(urls, credentials.as_deref()) {
-                Ok(nats) => Ok(Some(Arc::new(nats))),
+            Bus::Nats { urls, credentials, ca } => match Nats::new(urls, credentials.as_deref()) {
+                Ok(nats) => Ok(Some(Arc::new(nats.trusting(ca.as_deref())))),
                 Err(error) => Err(Failure::usage(format!("--nats: {error}"))),
             },
         }

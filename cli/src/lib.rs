@@ -30,6 +30,7 @@ mod keys;
 mod log;
 mod membership;
 pub mod money;
+mod nats;
 mod node;
 mod notifications;
 pub mod observe;

@@ -8,10 +8,12 @@ use std::time::Duration;
 use axum::Router;
 use clap::Args;
 use holdfast_api::server;
+use holdfast_events::broker::SharedBroker;
 use holdfast_ledger::command::{Actor, Service, Submitted};
 use holdfast_ledger::query;
 use holdfast_raft::node::{Consistency, Node};
 use holdfast_services::client::{OverHttp, Patience, Signed};
+use holdfast_services::health::Readiness;
 use holdfast_services::key::{ServiceKey, service_name};
 use holdfast_services::system_clock;
 use serde_json::json;
@@ -25,6 +27,10 @@ use crate::keys::ask_operator;
 use crate::operator::NewServiceKey;
 use crate::stop;
 
+/// What a service's readiness calls its broker.
+pub const NATS: &str = "nats";
+/// Between two looks whether the broker answers.
+const NATS_INTERVAL: Duration = Duration::from_secs(2);
 /// Between two attempts to publish a key while there is no quorum.
 const KEY_INTERVAL: Duration = Duration::from_millis(200);
 
@@ -87,6 +93,25 @@ pub async fn listen(
     let bound = listener.local_addr().map_err(complain)?;
     say!("ready: http://{bound}");
     Ok(tokio::spawn(server::serve(listener, routes, stop::raised(stopping))))
+}
+
+/// Notes whether the broker answers, over a connection of its own. Never ends.
+pub async fn watch_nats(broker: SharedBroker, readiness: Readiness) {
+    let mut connection = None;
+    loop {
+        if connection.is_none() {
+            connection = broker.connect().await.ok();
+        }
+        let answers = match &connection {
+            Some(connection) => connection.streams().await.is_ok(),
+            None => false,
+        };
+        if !answers {
+            connection = None;
+        }
+        readiness.set(NATS, answers);
+        tokio::time::sleep(NATS_INTERVAL).await;
+    }
 }
 
 /// Makes the cluster accept the service's tokens; keeps trying while there is no quorum.

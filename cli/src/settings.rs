@@ -93,7 +93,7 @@ pub struct Settings {
     pub password_passes: Option<u32>,
 
     /// NATS servers that events are relayed to, such as nats://127.0.0.1:4222
-    #[arg(long, env = "HOLDFAST_NATS", value_delimiter = ',', value_name = "URL")]
+    #[arg(long, env = "HOLDFAST_NATS", hide_env_values = true, value_delimiter = ',', value_name = "URL")]
     pub nats: Option<Vec<String>>,
 
     /// The certificate of the node, its key and the authorities; flags of all commands
@@ -107,6 +107,10 @@ pub struct Settings {
     /// Credentials file for NATS
     #[arg(long, env = "HOLDFAST_NATS_CREDENTIALS", value_name = "FILE")]
     pub nats_credentials: Option<PathBuf>,
+
+    /// Certificates (PEM) of the authorities that NATS's own may be from, instead of the system's; the connection must be encrypted then
+    #[arg(long, env = "HOLDFAST_NATS_CA", value_name = "FILE")]
+    pub nats_ca: Option<PathBuf>,
 
     /// Carry payments through beside this node, with the sandbox bank, or leave them to `holdfast payments` [default: beside; with --nats: elsewhere]
     #[arg(long, env = "HOLDFAST_PAYMENTS", value_enum, value_name = "WHERE")]
@@ -195,6 +199,7 @@ impl Settings {
             password_passes: self.password_passes.or(below.password_passes),
             nats: self.nats.or(below.nats),
             nats_credentials: self.nats_credentials.or(below.nats_credentials),
+            nats_ca: self.nats_ca.or(below.nats_ca),
             payments: self.payments.or(below.payments),
             tls_cert: self.tls_cert.or(below.tls_cert),
             tls_key: self.tls_key.or(below.tls_key),
@@ -207,7 +212,7 @@ impl Settings {
         let local = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
         let cost = PasswordCost::default();
         let bus = match self.nats {
-            Some(urls) if !urls.is_empty() => Bus::Nats { urls, credentials: self.nats_credentials },
+            Some(urls) if !urls.is_empty() => Bus::Nats { urls, credentials: self.nats_credentials, ca: self.nats_ca },
             _ => Bus::Nowhere,
         };
         let payments = if bus == Bus::Nowhere { Payments::Beside } else { Payments::Elsewhere };

@@ -3,14 +3,14 @@
 use clap::Args;
 use holdfast_events::check::{CheckError, RowPage, Rows, check};
 
-use super::{NatsArgs, failed};
+use super::{BrokerArgs, failed};
 use crate::failure::Failure;
 use crate::keys::ask_operator;
 
 #[derive(Debug, Args)]
 pub struct CheckArgs {
     #[command(flatten)]
-    nats: NatsArgs,
+    nats: BrokerArgs,
     /// Operator address of a node whose outbox is compared
     #[arg(long, env = "HOLDFAST_OPERATOR", value_name = "ADDR")]
     operator: String,

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use holdfast_events::dead::{self, DeadLetter};
 use serde_json::{Value, json};
 
-use super::{NatsArgs, failed, read};
+use super::{BrokerArgs, failed, read};
 use crate::failure::Failure;
 
 /// Letters of one list.
@@ -23,7 +23,7 @@ pub enum DeadCommand {
 #[derive(Debug, Args)]
 pub struct ListArgs {
     #[command(flatten)]
-    nats: NatsArgs,
+    nats: BrokerArgs,
     /// Begin after this letter
     #[arg(long, default_value_t = 0, value_name = "N")]
     after: u64,
@@ -32,7 +32,7 @@ pub struct ListArgs {
 #[derive(Debug, Args)]
 pub struct LetterArgs {
     #[command(flatten)]
-    nats: NatsArgs,
+    nats: BrokerArgs,
     /// The letter's number, as the list shows it
     #[arg(value_name = "N")]
     letter: u64,

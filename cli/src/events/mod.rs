@@ -5,14 +5,13 @@ mod dead;
 mod read;
 mod status;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use holdfast_events::broker::{Broker, BrokerError, Connection};
-use holdfast_events::nats::Nats;
 
 use crate::failure::{Exit, Failure};
+use crate::nats::NatsArgs;
 
 /// Look at the events that were relayed to NATS
 #[derive(Debug, Subcommand)]
@@ -32,23 +31,17 @@ pub enum EventsCommand {
 
 /// Which broker.
 #[derive(Debug, Args)]
-pub struct NatsArgs {
-    /// NATS servers, separated by commas
-    #[arg(long, env = "HOLDFAST_NATS", value_delimiter = ',', required = true, value_name = "URL")]
-    nats: Vec<String>,
-    /// Credentials file for NATS
-    #[arg(long, env = "HOLDFAST_NATS_CREDENTIALS", value_name = "FILE")]
-    nats_credentials: Option<PathBuf>,
+pub struct BrokerArgs {
+    #[command(flatten)]
+    nats: NatsArgs,
     /// One JSON object a line
     #[arg(long)]
     json: bool,
 }
 
-impl NatsArgs {
+impl BrokerArgs {
     async fn connect(&self) -> Result<Arc<dyn Connection>, Failure> {
-        let nats = Nats::new(&self.nats, self.nats_credentials.as_deref());
-        let nats = nats.map_err(|error| Failure::usage(format!("--nats: {error}")))?;
-        nats.connect().await.map_err(failed)
+        self.nats.servers()?.connect().await.map_err(failed)
     }
 }
 

@@ -9,7 +9,7 @@ use holdfast_events::broker::{
 use holdfast_events::wire::header;
 use serde_json::{Map, Value, json};
 
-use super::{NatsArgs, failed};
+use super::{BrokerArgs, failed};
 use crate::failure::Failure;
 use crate::stop;
 
@@ -21,7 +21,7 @@ const FETCH_WAIT: Duration = Duration::from_secs(2);
 #[derive(Debug, Args)]
 pub struct TailArgs {
     #[command(flatten)]
-    nats: NatsArgs,
+    nats: BrokerArgs,
     /// Begin after this event instead of now
     #[arg(long, value_name = "N")]
     after: Option<u64>,
@@ -33,7 +33,7 @@ pub struct TailArgs {
 #[derive(Debug, Args)]
 pub struct ReplayArgs {
     #[command(flatten)]
-    nats: NatsArgs,
+    nats: BrokerArgs,
     /// The first event; the first that the stream holds if not said
     #[arg(long, value_name = "N")]
     from: Option<u64>,

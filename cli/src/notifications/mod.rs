@@ -9,20 +9,21 @@ use std::time::Duration;
 
 use clap::Args;
 use holdfast_events::broker::SharedBroker;
-use holdfast_events::nats::Nats;
 use holdfast_ledger::command::Service;
 use holdfast_services::client::Signed;
 use holdfast_services::health::{self, Readiness};
 use holdfast_services::notifications::post::{Folder, Post, Smtp};
 use holdfast_services::notifications::{Notifications, Sender, SentLog, Settings};
+use tokio::task::JoinHandle;
 
 use crate::failure::Failure;
+use crate::nats::NatsArgs;
 use crate::service::{self, ApiArgs};
 use crate::stop;
 
 /// Names of what was sent that are remembered.
 const SENT_NAMES_MAX: u64 = 100_000;
-/// Between two looks whether the cluster and the broker answer.
+/// Between two looks whether the cluster answers.
 const READY_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Write mails to buyers and post signed webhooks, from the ledger's events
@@ -33,12 +34,8 @@ const READY_INTERVAL: Duration = Duration::from_secs(2);
 pub struct NotificationsArgs {
     #[command(flatten)]
     api: ApiArgs,
-    /// NATS servers whose events are followed, separated by commas
-    #[arg(long, env = "HOLDFAST_NATS", value_delimiter = ',', required = true, value_name = "URL")]
-    nats: Vec<String>,
-    /// Credentials file for NATS
-    #[arg(long, env = "HOLDFAST_NATS_CREDENTIALS", value_name = "FILE")]
-    nats_credentials: Option<PathBuf>,
+    #[command(flatten)]
+    nats: NatsArgs,
     /// Mail server, such as smtp://localhost:25 or smtps://user:password@mail.example.org; without, mails go to --outbox
     #[arg(long, env = "HOLDFAST_SMTP", hide_env_values = true, conflicts_with = "outbox", value_name = "URL")]
     smtp: Option<String>,
@@ -67,8 +64,7 @@ pub struct NotificationsArgs {
 
 pub async fn run(args: NotificationsArgs) -> Result<(), Failure> {
     let api = args.api.signed(Service::Notifications)?;
-    let nats = Nats::new(&args.nats, args.nats_credentials.as_deref());
-    let broker: SharedBroker = Arc::new(nats.map_err(|error| Failure::usage(format!("--nats: {error}")))?);
+    let broker: SharedBroker = Arc::new(args.nats.servers()?);
     let post: Arc<dyn Post> = match &args.smtp {
         Some(url) => Arc::new(Smtp::new(url).map_err(|error| Failure::usage(format!("--smtp: {error}")))?),
         None => Arc::new(folder(&args.outbox)?),
@@ -82,7 +78,7 @@ pub async fn run(args: NotificationsArgs) -> Result<(), Failure> {
     };
 
     let stopping = stop::flag(args.stop_with_stdin);
-    let readiness = Readiness::new(&["api", "nats"]);
+    let readiness = Readiness::new(&["api", service::NATS]);
     let served = match args.listen {
         Some(address) => {
             let routes = health::routes(health::install_metrics(), readiness.clone());
@@ -93,9 +89,12 @@ pub async fn run(args: NotificationsArgs) -> Result<(), Failure> {
             None
         }
     };
-    let watching = tokio::spawn(watch_readiness(api.clone(), broker.clone(), readiness));
+    let watching = [
+        tokio::spawn(watch_api(api.clone(), readiness.clone())),
+        tokio::spawn(service::watch_nats(broker.clone(), readiness)),
+    ];
     Notifications::new(api, broker, post, sent, settings).run(stopping).await;
-    watching.abort();
+    watching.iter().for_each(JoinHandle::abort);
     if let Some(served) = served {
         // What it was answering is answered, or cut off by its own time.
         let _ = served.await;
@@ -115,22 +114,10 @@ fn sent_log(data: Option<&Path>) -> Result<SentLog, Failure> {
     SentLog::open(&data.join("sent"), SENT_NAMES_MAX).map_err(|error| complain(&error))
 }
 
-async fn watch_readiness(api: Signed, broker: SharedBroker, readiness: Readiness) {
-    let mut connection = None;
+async fn watch_api(api: Signed, readiness: Readiness) {
     loop {
         let answered = api.get::<serde_json::Value>("/api/services/webhooks").await;
         readiness.set("api", answered.is_ok());
-        if connection.is_none() {
-            connection = broker.connect().await.ok();
-        }
-        let answers = match &connection {
-            Some(connection) => connection.streams().await.is_ok(),
-            None => false,
-        };
-        if !answers {
-            connection = None;
-        }
-        readiness.set("nats", answers);
         tokio::time::sleep(READY_INTERVAL).await;
     }
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use axum::Router;
 use clap::Args;
+use holdfast_events::broker::SharedBroker;
 use holdfast_events::consumer::{self, Consumer, MemoryInbox};
-use holdfast_events::nats::Nats;
 use holdfast_events::wire;
 use holdfast_ledger::command::Service;
 use holdfast_services::health::{self, Readiness};
@@ -16,10 +16,12 @@ use holdfast_services::payments::follow::{DURABLE, Follow};
 use holdfast_services::payments::webhook::Webhooks;
 use holdfast_services::payments::{Saga, Settings, sandbox_server};
 use holdfast_services::system_clock;
+use tokio::task::JoinHandle;
 
 use super::provider::{Opened, ProviderArgs, secret};
 use crate::failure::Failure;
-use crate::service::{ApiArgs, listen};
+use crate::nats::NatsArgs;
+use crate::service::{self, ApiArgs, listen};
 use crate::stop;
 
 /// Payments whose versions the inbox remembers.
@@ -33,12 +35,9 @@ const READY_INTERVAL: Duration = Duration::from_millis(250);
 pub struct WorkerArgs {
     #[command(flatten)]
     api: ApiArgs,
-    /// NATS servers whose events are followed; without, the ledger's list of open payments is read once a second
-    #[arg(long, env = "HOLDFAST_NATS", value_delimiter = ',', value_name = "URL")]
-    nats: Vec<String>,
-    /// Credentials file for NATS
-    #[arg(long, env = "HOLDFAST_NATS_CREDENTIALS", value_name = "FILE")]
-    nats_credentials: Option<PathBuf>,
+    /// Whose events are followed; without, the ledger's list of open payments is read once a second
+    #[command(flatten)]
+    nats: NatsArgs,
     #[command(flatten)]
     provider: ProviderArgs,
     /// File with the secret that webhooks are signed with; or the variable HOLDFAST_WEBHOOK_SECRET. Without, none are taken
@@ -56,17 +55,15 @@ pub async fn run(args: WorkerArgs) -> Result<(), Failure> {
     let api = args.api.signed(Service::Payments)?;
     let opened = args.provider.open()?;
     let webhook_secret = secret("--webhook-secret-file", args.webhook_secret_file.as_ref(), "HOLDFAST_WEBHOOK_SECRET")?;
-    let nats = match args.nats.is_empty() {
-        true => None,
-        false => Some(
-            Nats::new(&args.nats, args.nats_credentials.as_deref())
-                .map_err(|error| Failure::usage(format!("--nats: {error}")))?,
-        ),
+    let broker: Option<SharedBroker> = match args.nats.is_told() {
+        true => Some(Arc::new(args.nats.servers()?)),
+        false => None,
     };
-    let sweep_age_ms = if nats.is_some() { SWEEP_AGE_MS } else { 0 };
+    let sweep_age_ms = if broker.is_some() { SWEEP_AGE_MS } else { 0 };
     let saga = Saga::new(api.clone(), opened.provider.clone(), Settings { sweep_age_ms, ..Settings::default() });
     let stopping = stop::flag(args.stop_with_stdin);
-    let readiness = Readiness::new(&["api"]);
+    let needs: &[&'static str] = if broker.is_some() { &["api", service::NATS] } else { &["api"] };
+    let readiness = Readiness::new(needs);
     let served = match args.listen {
         Some(address) => {
             let routes = routes(&opened, &saga, webhook_secret, readiness.clone());
@@ -77,12 +74,13 @@ pub async fn run(args: WorkerArgs) -> Result<(), Failure> {
             None
         }
     };
-    let watching = tokio::spawn(watch_readiness(saga.clone(), readiness));
-    let following = nats.map(|nats| {
+    let mut watching = vec![tokio::spawn(watch_api(saga.clone(), readiness.clone()))];
+    watching.extend(broker.clone().map(|broker| tokio::spawn(service::watch_nats(broker, readiness))));
+    let following = broker.map(|broker| {
         let inbox = consumer::shared(MemoryInbox::new(INBOX_ENTITIES_MAX));
         let settings = consumer::Settings::new(DURABLE, wire::filter("payment"));
         let follow = Follow { saga: saga.clone(), api, provider: opened.provider };
-        let consumer = Consumer::new(Arc::new(nats), settings, inbox, follow);
+        let consumer = Consumer::new(broker, settings, inbox, follow);
         let stopping = stopping.clone();
         tokio::spawn(async move { consumer.run(stopping).await })
     });
@@ -93,7 +91,7 @@ pub async fn run(args: WorkerArgs) -> Result<(), Failure> {
     if let Some(served) = served {
         let _ = served.await;
     }
-    watching.abort();
+    watching.iter().for_each(JoinHandle::abort);
     Ok(())
 }
 
@@ -108,7 +106,7 @@ fn routes(opened: &Opened, saga: &Saga, webhook_secret: Option<String>, readines
     }
 }
 
-async fn watch_readiness(saga: Saga, readiness: Readiness) {
+async fn watch_api(saga: Saga, readiness: Readiness) {
     loop {
         readiness.set("api", saga.is_answered());
         tokio::time::sleep(READY_INTERVAL).await;

@@ -22,7 +22,9 @@ use async_nats::jetstream::context::PublishErrorKind;
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::response::Response;
 use async_nats::jetstream::{Context, ContextBuilder, ErrorCode};
-use async_nats::{ConnectErrorKind, ConnectOptions, Event, HeaderMap, HeaderName, HeaderValue, ServerAddr};
+use async_nats::{
+    ConnectError, ConnectErrorKind, ConnectOptions, Event, HeaderMap, HeaderName, HeaderValue, ServerAddr,
+};
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt};
 use serde::Serialize;
@@ -48,6 +50,7 @@ const STREAMS_MAX: usize = 10_000;
 pub struct Nats {
     servers: Vec<ServerAddr>,
     credentials: Option<PathBuf>,
+    ca: Option<PathBuf>,
 }
 
 impl Nats {
@@ -61,7 +64,20 @@ impl Nats {
             return Err(BrokerError::Misconfigured(format!("1 to {URLS_MAX} addresses of NATS servers are needed")));
         }
         let servers = urls.iter().map(|url| ServerAddr::from_str(url).map_err(|error| misconfigured(url, &error)));
-        Ok(Nats { servers: servers.collect::<Result<_, _>>()?, credentials: credentials.map(Path::to_path_buf) })
+        let credentials = credentials.map(Path::to_path_buf);
+        Ok(Nats { servers: servers.collect::<Result<_, _>>()?, credentials, ca: None })
+    }
+
+    /// Trusts the authorities whose certificates (PEM) are in this file instead of the system's, and speaks to the servers over
+    /// TLS alone. The file is read at each connection.
+    pub fn trusting(self, ca: Option<&Path>) -> Nats {
+        Nats { ca: ca.map(Path::to_path_buf), ..self }
+    }
+
+    /// The servers without their secrets, for errors.
+    fn names(&self) -> String {
+        let name = |server: &ServerAddr| format!("{}://{}:{}", server.scheme(), server.host(), server.port());
+        self.servers.iter().map(name).collect::<Vec<_>>().join(", ")
     }
 
     async fn open(&self) -> Result<NatsConnection, BrokerError> {
@@ -84,15 +100,37 @@ impl Nats {
                 .map_err(|error| BrokerError::Misconfigured(format!("credentials file {}: {error}", path.display())))?,
             None => options,
         };
-        let client = options.connect(self.servers.clone()).await.map_err(|error| match error.kind() {
-            ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {
-                BrokerError::Refused(format!("{error}: the credentials are not accepted"))
+        let options = match &self.ca {
+            Some(path) => {
+                // The client would say only that something about TLS is wrong.
+                std::fs::metadata(path)
+                    .map_err(|error| BrokerError::Misconfigured(format!("CA file {}: {error}", path.display())))?;
+                options.require_tls(true).add_root_certificates(path.clone())
             }
-            _ => BrokerError::Away(error.to_string()),
-        })?;
+            None => options,
+        };
+        let client = options.connect(self.servers.clone()).await.map_err(|error| self.no_connection(&error))?;
         let numbers_streams = client.is_server_compatible(2, 10, 0);
         let context = ContextBuilder::new().timeout(REQUEST_TIMEOUT).ack_timeout(REQUEST_TIMEOUT).build(client);
         Ok(NatsConnection { context, numbers_streams, is_lost })
+    }
+}
+
+impl Nats {
+    /// What went wrong, with whom, and what may mend it.
+    fn no_connection(&self, error: &ConnectError) -> BrokerError {
+        let (servers, text) = (self.names(), with_cause(error));
+        match error.kind() {
+            ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {
+                BrokerError::Refused(format!(
+                    "{servers}: {text}: give a user and his password in the URL, or a credentials file, that it accepts"
+                ))
+            }
+            ConnectErrorKind::Tls => BrokerError::Refused(format!(
+                "{servers}: {text}: give the certificate of the authority that its own is from as the CA file"
+            )),
+            _ => BrokerError::Away(format!("{servers}: {text}")),
+        }
     }
 }
 
