@@ -8,6 +8,7 @@
 //! stream again. JetStream acknowledges before it has synced, so what it acknowledged may be gone then.
 
 mod figures;
+mod login;
 mod pull;
 mod stream;
 
@@ -32,6 +33,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use self::login::Login;
 use crate::broker::{
     Acknowledged, Broker, BrokerError, Connection, ConsumerState, Message, Pull, PullSettings, Stored, StreamSettings,
     StreamState,
@@ -49,13 +51,14 @@ const STREAMS_MAX: usize = 10_000;
 #[derive(Debug, Clone)]
 pub struct Nats {
     servers: Vec<ServerAddr>,
+    login: Option<Login>,
     credentials: Option<PathBuf>,
     ca: Option<PathBuf>,
 }
 
 impl Nats {
-    /// The cluster that answers at any of these URLs (`nats://host:port`, `tls://…`), with a user's name and password in the URL
-    /// or a credentials file. The file is read at each connection, so that it can be replaced.
+    /// The cluster that answers at any of these URLs (`nats://host:port`, `tls://…`), with a user's name and password or a token
+    /// in the URL, or a credentials file. The file is read at each connection, so that it can be replaced.
     pub fn new(urls: &[String], credentials: Option<&Path>) -> Result<Nats, BrokerError> {
         let misconfigured = |url: &str, error: &dyn std::fmt::Display| {
             BrokerError::Misconfigured(format!("{}: not the address of a NATS server: {error}", without_password(url)))
@@ -65,7 +68,10 @@ impl Nats {
         }
         let servers = urls.iter().map(|url| ServerAddr::from_str(url).map_err(|error| misconfigured(url, &error)));
         let credentials = credentials.map(Path::to_path_buf);
-        Ok(Nats { servers: servers.collect::<Result<_, _>>()?, credentials, ca: None })
+        let servers: Vec<ServerAddr> = servers.collect::<Result<_, _>>()?;
+        let several = || BrokerError::Misconfigured("the URLs name several users: name one and the same".into());
+        let login = login::named_by(&servers).map_err(|()| several())?;
+        Ok(Nats { servers, login, credentials, ca: None })
     }
 
     /// Trusts the authorities whose certificates (PEM) are in this file instead of the system's, and speaks to the servers over
@@ -93,6 +99,10 @@ impl Nats {
                 }
                 std::future::ready(())
             });
+        let options = match &self.login {
+            Some(login) => login.applied_to(options),
+            None => options,
+        };
         let options = match &self.credentials {
             Some(path) => options
                 .credentials_file(path)
@@ -126,7 +136,8 @@ impl Nats {
                     "{servers}: {text}: give a user and his password in the URL, or a credentials file, that it accepts"
                 ))
             }
-            ConnectErrorKind::Tls => BrokerError::Refused(format!(
+            // What the handshake does not like comes as an error of reading and writing.
+            kind if kind == ConnectErrorKind::Tls || text.contains("certificate") => BrokerError::Refused(format!(
                 "{servers}: {text}: give the certificate of the authority that its own is from as the CA file"
             )),
             _ => BrokerError::Away(format!("{servers}: {text}")),
