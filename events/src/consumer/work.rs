@@ -8,7 +8,7 @@ use futures_util::future::join;
 use futures_util::stream::{self, StreamExt};
 use holdfast_ledger::planted::{Bug, at_work};
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::inbox::{InboxError, Key, Place};
 use super::{Consumer, OnGap, Received, Settings, Trouble};
@@ -20,8 +20,10 @@ use crate::{dead, wire};
 
 /// How long a fetch waits for a first message; then it is time to see whether a lineage has begun.
 const FETCH_WAIT: Duration = Duration::from_secs(2);
-/// Between two looks for a stream that is not there yet, or for a broker that is away.
-const AWAY_PAUSE: Duration = Duration::from_millis(500);
+/// Between two looks for a stream that is not there yet, or for a broker that is away; it doubles while the broker stays away …
+const AWAY_PAUSE_MIN: Duration = Duration::from_millis(500);
+/// … up to this, and is spread by half.
+const AWAY_PAUSE_MAX: Duration = Duration::from_secs(2);
 /// Entities handled side by side.
 const ENTITIES_MAX: usize = 16;
 /// Messages whose failures are counted at once. Beyond, counting begins anew for those longest known.
@@ -57,7 +59,9 @@ impl From<Trouble> for Undone {
 pub(super) async fn run(consumer: &Consumer, stop: watch::Receiver<bool>) {
     let durable = &consumer.settings.durable;
     let mut complained: Option<String> = None;
+    let mut pause = AWAY_PAUSE_MIN;
     while !is_raised(&stop) {
+        let began = Instant::now();
         match session(consumer, &stop).await {
             Ok(()) => complained = None,
             Err(error) => {
@@ -68,7 +72,12 @@ pub(super) async fn run(consumer: &Consumer, stop: watch::Receiver<bool>) {
                 }
             }
         }
-        unless_stopped(&stop, sleep(AWAY_PAUSE)).await;
+        // One that has worked for a while has met something new.
+        if complained.is_none() || began.elapsed() > FETCH_WAIT {
+            pause = AWAY_PAUSE_MIN;
+        }
+        unless_stopped(&stop, sleep(pause.mul_f64(rand::random_range(0.5..1.5)))).await;
+        pause = (pause * 2).min(AWAY_PAUSE_MAX);
     }
 }
 
