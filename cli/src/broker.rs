@@ -25,6 +25,8 @@ pub struct NatsServer {
     store: PathBuf,
     log: PathBuf,
     address: SocketAddr,
+    /// Further flags, from the next start on: users, certificates.
+    pub flags: Vec<String>,
     running: Option<Guarded>,
 }
 
@@ -41,6 +43,7 @@ impl NatsServer {
             store: dir.join("broker"),
             log: dir.join("broker.log"),
             address,
+            flags: Vec::new(),
             running: None,
         };
         broker.restart().await?;
@@ -51,12 +54,17 @@ impl NatsServer {
         format!("nats://{}", self.address)
     }
 
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Starts a broker that is not running, on the store it had, and waits until it takes connections.
     pub async fn restart(&mut self) -> Result<(), Failure> {
         assert!(self.running.is_none(), "only a stopped broker is started");
         let store = self.store.display().to_string();
         let port = self.address.port().to_string();
         let args = ["--addr", "127.0.0.1", "--port", &port, "--jetstream", "--store_dir", &store];
+        let args = args.into_iter().chain(self.flags.iter().map(String::as_str));
         let mut guarded = Guarded::start(&self.holdfast, &self.program, args, &[], &self.log)?;
         let started = Instant::now();
         while tokio::net::TcpStream::connect(self.address).await.is_err() {

@@ -2,7 +2,7 @@
 //!
 //! `demo` shows it, and the fault tests kill one part of it after the other. Every part is the real program.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -32,7 +32,8 @@ pub struct EstatePlan {
 pub struct Worker {
     holdfast: PathBuf,
     args: Vec<String>,
-    log: PathBuf,
+    /// What it wrote to its standard error.
+    pub log: PathBuf,
     running: Option<Guarded>,
     /// Where its health, metrics and webhooks are; another address after every start.
     pub url: String,
@@ -45,6 +46,8 @@ pub struct Estate {
     pub notifications: Vec<Worker>,
     pub cluster: Cluster,
     pub broker: NatsServer,
+    program: PathBuf,
+    dir: PathBuf,
 }
 
 impl Estate {
@@ -55,36 +58,37 @@ impl Estate {
         let mut nodes = plan.nodes;
         nodes.flags.extend(["--nats".into(), broker.url()]);
         let cluster = Cluster::start(nodes).await?;
-        let mut estate = Estate { payments: Vec::new(), notifications: Vec::new(), cluster, broker };
+        let mut estate = Estate { payments: Vec::new(), notifications: Vec::new(), cluster, broker, program, dir };
+        let nats = estate.broker.url();
         for (service, (copies, flags)) in [("payments", plan.payments), ("notifications", plan.notifications)] {
-            let key = dir.join(format!("{service}.key"));
-            estate.admit(&program, service, &key).await?;
-            for number in 1..=copies {
-                let mut args = vec![service.to_string(), "--nats".into(), estate.broker.url()];
-                args.extend([
-                    "--api".into(),
-                    estate.cluster.urls().join(","),
-                    "--key".into(),
-                    key.display().to_string(),
-                ]);
-                args.extend(["--listen".into(), "127.0.0.1:0".into()]);
-                args.extend(flags.iter().cloned());
-                let log = dir.join(format!("{service}-{number}.log"));
-                let mut worker = Worker { holdfast: program.clone(), args, log, running: None, url: String::new() };
-                worker.restart().await?;
-                match service {
-                    "payments" => estate.payments.push(worker),
-                    _ => estate.notifications.push(worker),
-                }
-            }
+            estate.employ(service, copies, &nats, &flags).await?;
         }
         Ok(estate)
     }
 
+    /// Starts `copies` more of `payments` or `notifications`, which are told that the broker is at `nats`, and waits until they
+    /// are ready.
+    pub async fn employ(&mut self, service: &str, copies: usize, nats: &str, flags: &[String]) -> Result<(), Failure> {
+        let key = self.dir.join(format!("{service}.key"));
+        self.admit(service, &key).await?;
+        for _ in 0..copies {
+            let mut args = vec![service.to_string(), "--nats".into(), nats.to_string()];
+            args.extend(["--api".into(), self.cluster.urls().join(","), "--key".into(), key.display().to_string()]);
+            args.extend(["--listen".into(), "127.0.0.1:0".into()]);
+            args.extend(flags.iter().cloned());
+            let hired = if service == "payments" { &mut self.payments } else { &mut self.notifications };
+            let log = self.dir.join(format!("{service}-{}.log", hired.len() + 1));
+            let mut worker = Worker { holdfast: self.program.clone(), args, log, running: None, url: String::new() };
+            worker.restart().await?;
+            hired.push(worker);
+        }
+        Ok(())
+    }
+
     /// Makes a key for a service and lets the cluster know it.
-    async fn admit(&self, program: &PathBuf, service: &str, key: &PathBuf) -> Result<(), Failure> {
+    async fn admit(&self, service: &str, key: &Path) -> Result<(), Failure> {
         let operator = format!("http://{}", self.cluster.members[0].operator);
-        let mut command = Command::new(program);
+        let mut command = Command::new(&self.program);
         command.args(["keys", "service", service, "--operator", &operator]).arg("--key").arg(key).stdin(Stdio::null());
         let output = tokio::task::spawn_blocking(move || command.output()).await;
         match output {
