@@ -3,6 +3,7 @@
 pub mod browser;
 pub mod follower;
 pub mod mail;
+pub mod people;
 pub mod stripe;
 
 use std::collections::BTreeMap;

@@ -1,10 +1,10 @@
-//! A payment provider for fault tests: localstripe as a process, and in front of it a proxy of ours.
+//! A payment provider for fault tests: localstripe as a process, or the built-in bank, and in front of it a proxy of ours.
 //!
 //! The proxy does what Stripe does and localstripe does not: it answers a repeated idempotency key with the first answer,
 //! refuses to capture what was cancelled, and knows the tokens of Stripe's older API. And it does what a bad day does: a test can set a trap at a step of the saga, before
 //! the request takes effect or after, and then kill a worker, hold the answer back, or drop it.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -74,6 +74,8 @@ impl Drop for Caught {
 struct Trap {
     step: Step,
     moment: Moment,
+    /// Only a request for this order is caught.
+    order: Option<String>,
     caught: oneshot::Sender<Caught>,
 }
 
@@ -99,8 +101,6 @@ struct Book {
     /// How often each capture took effect.
     captures: BTreeMap<String, u32>,
     traps: Vec<Trap>,
-    /// Requests as they came: what and for which intent.
-    requests: VecDeque<(Step, String)>,
 }
 
 /// One intent as the provider knows it.
@@ -112,6 +112,7 @@ pub struct Intent {
     pub status: String,
     /// How often a capture of it took effect.
     pub captures: u32,
+    pub refunded: bool,
 }
 
 /// The provider. Dropping it ends its process.
@@ -132,6 +133,19 @@ impl Stripe {
         let mut process = Guarded::start(&program(), &python, [script], &[], &log).expect("localstripe starts");
         let ready = process.wait_for_line("ready:", WAIT).await.expect("localstripe is ready");
         let behind = format!("http://127.0.0.1:{}", ready.trim_start_matches("ready:").trim());
+        Stripe::before(behind, process).await
+    }
+
+    /// The built-in bank as the provider: it knows buyers who are asked by their banks, and slow ones.
+    pub async fn bank(dir: &Path) -> Stripe {
+        let args = ["payments", "sandbox", "--listen", "127.0.0.1:0"];
+        let mut process = Guarded::start(&program(), &program(), args, &[], &dir.join("bank.log")).expect("it starts");
+        let ready = process.wait_for_line("ready: ", WAIT).await.expect("the bank is ready");
+        Stripe::before(ready.trim_start_matches("ready:").trim().to_string(), process).await
+    }
+
+    /// The proxy before the provider at `behind`.
+    async fn before(behind: String, process: Guarded) -> Stripe {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         let http =
@@ -144,8 +158,17 @@ impl Stripe {
 
     /// Sets a trap for the next request of that step; resolves when one is caught.
     pub fn trap(&self, step: Step, moment: Moment) -> oneshot::Receiver<Caught> {
+        self.set(step, moment, None)
+    }
+
+    /// The same for the next request that is about this order.
+    pub fn trap_for(&self, order: &str, step: Step, moment: Moment) -> oneshot::Receiver<Caught> {
+        self.set(step, moment, Some(order.to_string()))
+    }
+
+    fn set(&self, step: Step, moment: Moment, order: Option<String>) -> oneshot::Receiver<Caught> {
         let (caught, receiver) = oneshot::channel();
-        self.lock().traps.push(Trap { step, moment, caught });
+        self.lock().traps.push(Trap { step, moment, order, caught });
         receiver
     }
 
@@ -157,7 +180,7 @@ impl Stripe {
         };
         let mut intents = Vec::new();
         for (id, order) in orders {
-            let url = format!("{}/v1/payment_intents/{id}", self.behind);
+            let url = format!("{}/v1/payment_intents/{id}?expand[]=latest_charge", self.behind);
             let answer = self.http.get(url).bearer_auth("sk_test_holdfast").send().await.expect("localstripe answers");
             let intent: Value = answer.json().await.expect("an intent");
             intents.push(Intent {
@@ -165,6 +188,7 @@ impl Stripe {
                 amount_minor: intent["amount"].as_u64().expect("an amount"),
                 status: intent["status"].as_str().expect("a status").to_string(),
                 captures: captures.get(&id).copied().unwrap_or(0),
+                refunded: intent["latest_charge"]["refunded"].as_bool().unwrap_or(false),
                 id,
             });
         }
@@ -194,6 +218,11 @@ impl std::fmt::Display for Dropped {
 }
 
 impl std::error::Error for Dropped {}
+
+/// The order that a key is for: workers begin their keys with it.
+fn order_of(key: &str) -> &str {
+    key.split(':').next().unwrap_or_default()
+}
 
 /// What a request is about: its step and its intent's id, empty for a creation.
 fn parse(method: &Method, path: &str) -> Option<(Step, String)> {
@@ -239,11 +268,11 @@ impl Proxy {
         let body = http_body_util::Limited::new(body, BODY_BYTES_MAX).collect().await.map_err(|_| Dropped)?.to_bytes();
         let path = parts.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
         let step = parse(&parts.method, parts.uri.path());
-        if let Some(step) = &step {
-            self.lock().requests.push_back(step.clone());
-            self.spring(step.0, Moment::Arrived).await?;
-        }
         let key = parts.headers.get("idempotency-key").and_then(|key| key.to_str().ok()).map(str::to_string);
+        let order = key.as_deref().map(order_of).unwrap_or_default().to_string();
+        if let Some(step) = &step {
+            self.spring(step.0, Moment::Arrived, &order).await?;
+        }
         if let Some(key) = &key
             && let Some(answer) = self.remembered(key, &path, &body)
         {
@@ -252,7 +281,7 @@ impl Proxy {
         let answer = self.ask(&parts, &path, body, step.as_ref()).await;
         self.note(key.as_deref(), step.as_ref(), &answer);
         if let Some(step) = &step {
-            self.spring(step.0, Moment::Done).await?;
+            self.spring(step.0, Moment::Done, &order).await?;
         }
         Ok(response(answer))
     }
@@ -294,7 +323,7 @@ impl Proxy {
         }
         let body = translated(&body);
         let mut request = self.http.request(parts.method.clone(), format!("{}{path}", self.behind)).body(body);
-        for name in ["authorization", "content-type"] {
+        for name in ["authorization", "content-type", "idempotency-key"] {
             if let Some(value) = parts.headers.get(name) {
                 request = request.header(name, value);
             }
@@ -313,7 +342,7 @@ impl Proxy {
             match step {
                 Some((Step::Create, _)) => {
                     let intent: Value = serde_json::from_slice(&answer.body).expect("localstripe speaks JSON");
-                    let order = key.and_then(|key| key.split(':').next()).unwrap_or_default().to_string();
+                    let order = key.map(order_of).unwrap_or_default().to_string();
                     book.intents.insert(intent["id"].as_str().expect("an id").to_string(), order);
                 }
                 Some((Step::Capture, intent)) => *book.captures.entry(intent.clone()).or_default() += 1,
@@ -331,12 +360,15 @@ impl Proxy {
     }
 
     /// Lets a trap for this moment close, and waits for what the test decides.
-    async fn spring(&self, step: Step, moment: Moment) -> Result<(), Dropped> {
+    async fn spring(&self, step: Step, moment: Moment, order: &str) -> Result<(), Dropped> {
         let trap = {
             let mut book = self.lock();
             // A trap whose test has given up is none.
             book.traps.retain(|trap| !trap.caught.is_closed());
-            let found = book.traps.iter().position(|trap| (trap.step, trap.moment) == (step, moment));
+            let fits = |trap: &Trap| {
+                (trap.step, trap.moment) == (step, moment) && trap.order.as_ref().is_none_or(|wanted| wanted == order)
+            };
+            let found = book.traps.iter().position(fits);
             found.map(|at| book.traps.remove(at))
         };
         let Some(trap) = trap else { return Ok(()) };
