@@ -161,6 +161,8 @@ impl Scan {
             // Who paid at once is not told any more that he has time to.
             EventType::OrderCreated => drop(self.mails_may.insert(format!("locked.{entity}.{version}"))),
             EventType::OrderCancelled => drop(self.mails_may.insert(format!("expired.{entity}.{version}"))),
+            // Only the last of a payment's changes may be that its money was given back.
+            EventType::PaymentUpdated => drop(self.mails_may.insert(format!("refunded.{entity}.{version}"))),
             EventType::OrderCompleted | EventType::OrderReinstated => {
                 self.mails_must.insert(format!("confirmed.{entity}.{version}"));
             }

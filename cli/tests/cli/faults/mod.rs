@@ -6,9 +6,11 @@
 //! `cargo test -p holdfast --test cli fault_table -- --ignored --nocapture` runs them all and prints the table of
 //! `docs/EVENTS.md`.
 
+mod acks;
 mod broker;
 mod pile;
 mod relay;
+mod steps;
 mod table;
 mod workers;
 
@@ -21,9 +23,12 @@ use holdfast_cli::stream::{self, Scan};
 use holdfast_cli::tools;
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::sync::oneshot;
 
 use crate::support::follower::Follower;
+use crate::support::gate::Gate;
 use crate::support::mail::Mail;
+use crate::support::people::{PRICE_MINOR, People};
 use crate::support::stripe::{Caught, Moment, Step, Stripe};
 use crate::support::{Load, PATIENCE, WAIT, holdfast_beside, plan, program, text};
 
@@ -68,7 +73,19 @@ struct Drill {
     mail: Mail,
     follower: Follower,
     load: Load,
+    people: People,
+    /// How orders of the test's own, beside the load's, must have ended.
+    own: BTreeMap<String, Ending>,
+    /// Before the broker, for payments and for notifications, where the setting has them.
+    gates: Vec<Gate>,
     dir: TempDir,
+}
+
+/// What must have become of the money of an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    LetGo,
+    GivenBack,
 }
 
 /// How many copies of a service a drill runs, and how mails are received.
@@ -79,9 +96,12 @@ struct Setting {
     payments: usize,
     mails_refused: u32,
     mails_dropped: u32,
+    /// The services reach the broker through gates.
+    gated: bool,
 }
 
-const USUAL: Setting = Setting { server: RECENT, nodes: 3, payments: 2, mails_refused: 0, mails_dropped: 0 };
+const USUAL: Setting =
+    Setting { server: RECENT, nodes: 3, payments: 2, mails_refused: 0, mails_dropped: 0, gated: false };
 
 impl Drill {
     async fn start(setting: Setting) -> Drill {
@@ -96,19 +116,34 @@ impl Drill {
         let plan = EstatePlan {
             nodes: plan(dir.path(), setting.nodes),
             broker: tools::find(setting.server, &program()).expect("the test tools"),
-            payments: (setting.payments, provider),
-            notifications: (1, words(&["--smtp", &mail.url])),
+            payments: (0, Vec::new()),
+            notifications: (0, Vec::new()),
         };
-        let estate = Estate::start(plan).await.expect("everything starts");
+        let mut estate = Estate::start(plan).await.expect("everything starts");
+        let smtp = words(&["--smtp", &mail.url]);
+        let mut gates = Vec::new();
+        for (service, copies, flags) in [("payments", setting.payments, provider), ("notifications", 1, smtp)] {
+            let mut nats = estate.broker.url();
+            if setting.gated {
+                let gate = Gate::start(estate.broker.address()).await;
+                nats.clone_from(&gate.url);
+                gates.push(gate);
+            }
+            estate.employ(service, copies, &nats, &flags).await.expect("the service starts");
+        }
         let follower = Follower::start(&estate.broker.url(), 2);
         let load = Load::start(&estate.cluster, BUYERS, TICKETS).await;
+        let people = People::sign_up(&estate.cluster).await;
         load.wait_for(5).await;
-        Drill { estate, stripe, mail, follower, load, dir }
+        Drill { estate, stripe, mail, follower, load, people, own: BTreeMap::new(), gates, dir }
     }
 
     /// Waits until a worker's request is in a trap.
     async fn caught(&self, step: Step, moment: Moment) -> Caught {
-        let trap = self.stripe.trap(step, moment);
+        Drill::sprung(self.stripe.trap(step, moment)).await
+    }
+
+    async fn sprung(trap: oneshot::Receiver<Caught>) -> Caught {
         tokio::time::timeout(WAIT, trap).await.expect("a worker asks for it").expect("the proxy runs")
     }
 
@@ -134,6 +169,11 @@ impl Drill {
         outcome
     }
 
+    /// How many orders of the test's own were given back.
+    fn refunds(&self) -> usize {
+        self.own.values().filter(|ending| **ending == Ending::GivenBack).count()
+    }
+
     /// Waits until the stream grows no more, the consumer has seen all of it, no charge is open and the mails are out.
     async fn settle(&self, url: &str) -> Scan {
         let started = Instant::now();
@@ -146,7 +186,8 @@ impl Drill {
             if is_over || (open == 0 && last.is_some() && last == before) {
                 let scan = stream::scan(url).await.unwrap_or_default();
                 let names: BTreeSet<String> = self.mail.taken().keys().map(|id| name_of(id)).collect();
-                if is_over || (self.follower.has_caught_up(&scan) && scan.mails_must.is_subset(&names)) {
+                let all_told = scan.mails_must.is_subset(&names) && refunds_in(&names) >= self.refunds();
+                if is_over || (self.follower.has_caught_up(&scan) && all_told) {
                     return scan;
                 }
             }
@@ -186,8 +227,18 @@ impl Drill {
     async fn audit_charges(&self, orders: &BTreeMap<String, u64>, outcome: &mut Outcome) {
         let mut charged: BTreeMap<String, u64> = BTreeMap::new();
         let mut wrong = Vec::new();
+        let mut own = self.own.clone();
         for intent in self.stripe.intents().await {
-            if intent.status == "succeeded" {
+            if let Some(ending) = own.remove(&intent.order) {
+                let stands = (intent.status.as_str(), intent.captures, intent.refunded);
+                let is_right = match ending {
+                    Ending::LetGo => stands.0 == "canceled" && stands.1 == 0,
+                    Ending::GivenBack => stands == ("succeeded", 1, true),
+                };
+                if !is_right || intent.amount_minor != PRICE_MINOR {
+                    wrong.push(format!("{intent:?}: it must be {ending:?}"));
+                }
+            } else if intent.status == "succeeded" {
                 *charged.entry(intent.order.clone()).or_default() += 1;
                 if intent.captures != 1 || orders.get(&intent.order) != Some(&intent.amount_minor) {
                     wrong.push(format!("{intent:?}: the order costs {:?}", orders.get(&intent.order)));
@@ -199,6 +250,7 @@ impl Drill {
         let once = |order: &&String| charged.get(*order) != Some(&1);
         wrong
             .extend(orders.keys().filter(once).map(|order| format!("order {order}: {:?} charges", charged.get(order))));
+        wrong.extend(own.keys().map(|order| format!("order {order}: no charge, or more than one")));
         outcome.charges_wrong = wrong.len() as u64;
         outcome.findings.extend(wrong);
     }
@@ -213,7 +265,11 @@ impl Drill {
         let missing = scan.mails_must.difference(&names).map(|name| format!("no mail {name}"));
         let known = |name: &&String| scan.mails_must.contains(*name) || scan.mails_may.contains(*name);
         let unasked = names.iter().filter(|name| !known(name)).map(|name| format!("a mail {name} without a reason"));
-        let wrong: Vec<String> = missing.chain(unasked).collect();
+        let mut wrong: Vec<String> = missing.chain(unasked).collect();
+        let (refunds, told) = (self.refunds(), refunds_in(&names));
+        if told != refunds {
+            wrong.push(format!("{told} mails about {refunds} refunds"));
+        }
         outcome.mails_wrong = wrong.len() as u64;
         outcome.findings.extend(wrong);
     }
@@ -222,6 +278,11 @@ impl Drill {
 /// What stands before the domain of a message id.
 fn name_of(id: &str) -> String {
     id.trim_matches(['<', '>']).split('@').next().unwrap_or_default().to_string()
+}
+
+/// How many of these mails tell of a refund.
+fn refunds_in(names: &BTreeSet<String>) -> usize {
+    names.iter().filter(|name| name.starts_with("refunded.")).count()
 }
 
 /// Whether money is held, or may come to be.

@@ -1,6 +1,6 @@
 //! The table of `docs/EVENTS.md`, printed from what happened.
 
-use super::{DEBIAN, Outcome, Setting, USUAL, broker, pile, relay, workers};
+use super::{DEBIAN, Outcome, Setting, USUAL, acks, broker, pile, relay, steps, workers};
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "prints the table of docs/EVENTS.md; some minutes"]
@@ -32,6 +32,10 @@ async fn fault_table() {
         workers::payments_halted(USUAL),
         workers::answers_dropped(USUAL),
         workers::notifications_killed(USUAL),
+        steps::killed(USUAL),
+        steps::halted(USUAL),
+        acks::of_payments(USUAL),
+        acks::of_notifications(USUAL),
     );
     let findings: Vec<String> = outcomes.iter().flat_map(|outcome| outcome.findings.clone()).collect();
     assert!(findings.is_empty(), "{}", findings.join("\n"));

@@ -24,8 +24,8 @@ pub async fn payments_killed(setting: Setting) -> Outcome {
 /// A worker stops in the middle of a step, another one takes the payment over, and then the first goes on where it was.
 pub async fn payments_halted(setting: Setting) -> Outcome {
     let drill = Drill::start(Setting { payments: 2, ..setting }).await;
-    for step in STEPS {
-        let caught = drill.caught(step, Moment::Done).await;
+    for (step, moment) in STEPS.into_iter().flat_map(|step| [(step, Moment::Arrived), (step, Moment::Done)]) {
+        let caught = drill.caught(step, moment).await;
         // Whose request it is cannot be told from outside: each is halted in turn while the answer waits.
         for worker in &drill.estate.payments {
             worker.pause().expect("it runs");

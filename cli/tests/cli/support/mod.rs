@@ -2,6 +2,7 @@
 
 pub mod browser;
 pub mod follower;
+pub mod gate;
 pub mod mail;
 pub mod people;
 pub mod stripe;
