@@ -165,8 +165,9 @@ pub fn run() -> ExitCode {
 fn install(log_format: LogFormat) {
     // A second installation would be a second call of this function: the first one's provider stays.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    // What NATS's client complains of at every try, relay and consumers say once.
     let filter = tracing_subscriber::EnvFilter::try_from_env("HOLDFAST_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("error,holdfast=info"));
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("error,async_nats=off,holdfast=info"));
     let colours = std::io::stderr().is_terminal();
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr);
     let _ = match log_format {

@@ -17,6 +17,7 @@ mod members;
 mod mirror;
 mod node;
 mod observe;
+mod refusals;
 mod rush;
 mod support;
 mod tls;
