@@ -11,6 +11,7 @@
 #[macro_use]
 mod out;
 
+mod backup;
 pub mod bench;
 mod bootstrap;
 pub mod broker;
@@ -89,6 +90,8 @@ enum Command {
     #[command(subcommand)]
     Cluster(membership::ClusterCommand),
     #[command(subcommand)]
+    Backup(backup::BackupCommand),
+    #[command(subcommand)]
     Bench(bench::BenchCommand),
     Verify(verify::VerifyArgs),
     #[command(subcommand)]
@@ -143,6 +146,7 @@ pub fn run() -> ExitCode {
             Command::Import(args) => import::run(args).await,
             Command::Demo(args) => demo::run(args).await,
             Command::Cluster(command) => membership::run(command).await,
+            Command::Backup(command) => backup::run(command).await,
             Command::Bench(command) => bench::run(command).await,
             Command::Verify(args) => verify::run(args).await,
             Command::Keys(command) => keys::run(command).await,

@@ -35,7 +35,7 @@ use crate::keys::{PUBLISHED_WAIT, Rotation};
 use crate::operator::{self, Join, JoinTokens, Order, WaitingView};
 use crate::settings::{Payments, Resolved};
 use crate::stop::raised;
-use crate::{bootstrap, keys, notifications, observe, payments, stop, stored, tls};
+use crate::{backup, bootstrap, keys, notifications, observe, payments, stop, stored, tls};
 
 /// Between two attempts to publish the node's key while there is no quorum.
 const KEY_INTERVAL: Duration = Duration::from_millis(200);
@@ -96,6 +96,7 @@ pub async fn run(settings: Resolved, stop_with_stdin: bool, announce: impl FnOnc
     let carrier = Carrier::new(node.clone(), broker.clone());
     let routes = operator::router(node.clone(), sandbox.clone(), JoinTokens::new(settings.require_join_token))
         .merge(operator::relay_routes(carrier.watch()))
+        .merge(operator::backup_routes(node.clone()))
         .merge(keys::routes(rotation.clone()))
         .merge(observe::routes(node.clone(), metrics));
     let routes = routes.layer(axum::middleware::from_fn(operator::let_in));
@@ -119,6 +120,10 @@ pub async fn run(settings: Resolved, stop_with_stdin: bool, announce: impl FnOnc
             };
             let signing = app.clone();
             let keys = tokio::spawn(rotation.run(move |key| signing.use_key(key)));
+            let backups = settings
+                .backups
+                .clone()
+                .map(|schedule| tokio::spawn(backup::run_job(node.clone(), schedule, settings.data.clone())));
             let claim = tokio::spawn(offer_operator(settings.bootstrap, node.clone(), addresses.url.clone()));
             let public = tokio::spawn(server::serve(http.0, routes, raised(stopping)));
             announce(&addresses);
@@ -132,6 +137,7 @@ pub async fn run(settings: Resolved, stop_with_stdin: bool, announce: impl FnOnc
             relay.abort();
             told.inspect(JoinHandle::abort);
             keys.abort();
+            backups.inspect(JoinHandle::abort);
             claim.abort();
             end
         }

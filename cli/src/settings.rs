@@ -9,6 +9,7 @@
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use holdfast_api::PasswordCost;
@@ -16,6 +17,7 @@ use holdfast_raft::transport::tls::TlsFiles;
 use holdfast_raft::types::Intent;
 use serde::Deserialize;
 
+use crate::backup::Schedule;
 use crate::bus::Bus;
 use crate::failure::Failure;
 use crate::tls::TlsArgs;
@@ -112,6 +114,14 @@ pub struct Settings {
     #[arg(long, env = "HOLDFAST_NATS_CA", value_name = "FILE")]
     pub nats_ca: Option<PathBuf>,
 
+    /// Back the state up to this folder or s3://bucket/prefix now and then, while this node leads
+    #[arg(long, env = "HOLDFAST_BACKUP_TO", value_name = "STORE")]
+    pub backup_to: Option<String>,
+
+    /// Time between two backups, in seconds [default: 3600]
+    #[arg(long, env = "HOLDFAST_BACKUP_INTERVAL_S", value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=31_536_000))]
+    pub backup_interval_s: Option<u32>,
+
     /// Carry payments through beside this node, with the sandbox bank, or leave them to `holdfast payments` [default: beside; with --nats: elsewhere]
     #[arg(long, env = "HOLDFAST_PAYMENTS", value_enum, value_name = "WHERE")]
     pub payments: Option<Payments>,
@@ -150,6 +160,7 @@ pub struct Resolved {
     pub bus: Bus,
     /// What the node shows to peers and at the operator's listener, and asks of them. `None`: no TLS there.
     pub tls: Option<TlsFiles>,
+    pub backups: Option<Schedule>,
 }
 
 /// The longest configuration file that is read, in bytes.
@@ -204,6 +215,8 @@ impl Settings {
             tls_cert: self.tls_cert.or(below.tls_cert),
             tls_key: self.tls_key.or(below.tls_key),
             tls_ca: self.tls_ca.or(below.tls_ca),
+            backup_to: self.backup_to.or(below.backup_to),
+            backup_interval_s: self.backup_interval_s.or(below.backup_interval_s),
         }
     }
 
@@ -217,6 +230,7 @@ impl Settings {
         };
         let payments = if bus == Bus::Nowhere { Payments::Beside } else { Payments::Elsewhere };
         let tls = TlsArgs { tls_cert: self.tls_cert, tls_key: self.tls_key, tls_ca: self.tls_ca }.files()?;
+        let interval_s = self.backup_interval_s.unwrap_or(3_600).max(1);
         let resolved = Resolved {
             tls,
             data: self.data.ok_or_else(|| Failure::usage("--data: the folder of the node's data must be given"))?,
@@ -234,6 +248,7 @@ impl Settings {
             intent: if self.learner.unwrap_or(false) { Intent::Learner } else { Intent::Voter },
             voters_target: self.voters_target.unwrap_or(3),
             payments: self.payments.unwrap_or(payments),
+            backups: self.backup_to.map(|to| Schedule { to, interval: Duration::from_secs(interval_s.into()) }),
             bus,
             password_cost: PasswordCost {
                 memory_kib: self.password_memory_kib.unwrap_or(cost.memory_kib),

@@ -36,7 +36,7 @@ impl Identity {
             return Ok(identity);
         }
         let identity = Identity { instance: rand::random(), place: None };
-        disk.replace(FILE, &format::encode(&identity))?;
+        identity.write(disk)?;
         Ok(identity)
     }
 
@@ -57,7 +57,12 @@ impl Identity {
         if identity == self {
             return Ok(self);
         }
-        disk.replace(FILE, &format::encode(&identity))?;
+        identity.write(disk)?;
         Ok(identity)
+    }
+
+    /// Writes it down, whatever was there. Blocks on the disk.
+    pub(crate) fn write(&self, disk: &dyn Disk) -> io::Result<()> {
+        disk.replace(FILE, &format::encode(self))
     }
 }

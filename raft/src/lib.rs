@@ -4,6 +4,7 @@
 //! and the state on a storage engine, snapshots, the transport between nodes, and the one handle, [`node::Node`], that
 //! everything above works with. It knows nothing of HTTP or of the event bus.
 
+pub mod backup;
 pub mod clock;
 pub mod damage;
 pub mod disk;
@@ -18,6 +19,7 @@ pub mod node;
 pub mod plan;
 mod proposer;
 mod reads;
+pub mod refound;
 pub mod runtime;
 pub mod session;
 pub mod settings;

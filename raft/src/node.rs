@@ -277,6 +277,11 @@ impl Node {
         }
     }
 
+    /// For what else a node does, beside this file.
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.running.core
+    }
+
     pub fn status(&self) -> Status {
         let core = &self.running.core;
         let leader = core.leader_lately();

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use clap::Args;
 use reqwest::StatusCode;
 use serde::Serialize;
@@ -118,6 +119,17 @@ impl Operators {
             return Ok(serde_json::from_value(answer).map_err(strange)?);
         }
         Err(declined(address, status, &answer))
+    }
+
+    /// Reads bytes from one address.
+    pub async fn bytes_at(&self, address: &str, path: &str) -> Result<Bytes, Problem> {
+        let unreachable = |error: reqwest::Error| Failure::unreachable(format!("--operator {address}: {error}"));
+        let response = self.http.get(format!("http://{address}{path}")).send().await.map_err(unreachable)?;
+        let status = response.status();
+        if !status.is_success() {
+            return Err(declined(address, status, &response.json().await.unwrap_or_default()));
+        }
+        Ok(response.bytes().await.map_err(unreachable)?)
     }
 
     /// Asks address after address, again and again for a bounded while, until one answers with more than that it cannot now.

@@ -9,6 +9,7 @@
 mod ask;
 mod catch_up;
 mod init;
+mod recover;
 mod rejoin;
 mod show;
 mod token;
@@ -47,6 +48,8 @@ pub enum ClusterCommand {
     Token(token::TokenArgs),
     /// Give a node whose data is damaged or lost a new id and its old place
     Rejoin(rejoin::RejoinArgs),
+    /// Make a cluster of its own of one member, after the quorum is lost for good
+    Recover(recover::RecoverArgs),
 }
 
 #[derive(Debug, Args)]
@@ -107,6 +110,7 @@ pub async fn run(command: ClusterCommand) -> Result<(), Failure> {
         ClusterCommand::Add(args) => (args.reach.json, init::add(&args).await),
         ClusterCommand::Token(args) => (args.reach.json, token::run(&args).await),
         ClusterCommand::Rejoin(args) => (args.reach.json, rejoin::run(&args).await),
+        ClusterCommand::Recover(args) => (args.json, recover::run(&args).await),
         ClusterCommand::Status(args) => (args.reach.json, status(&args.reach).await),
         ClusterCommand::Plan(args) => {
             let change = args.resume.then_some(Change::Resume).or(args.undo.then_some(Change::Undo));

@@ -5,6 +5,7 @@
 //!
 //! What this deliberately does not do: decide. Plans and refusals are the leader's, and joined nodes become voters by its rules.
 
+mod backup;
 mod door;
 mod events;
 mod join;
@@ -14,6 +15,7 @@ mod tokens;
 mod views;
 mod waiting;
 
+pub use backup::{HeldView, backup_routes};
 pub use door::let_in;
 pub use events::relay_routes;
 pub use join::ask_to_join;

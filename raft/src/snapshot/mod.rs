@@ -60,6 +60,11 @@ impl SnapshotFiles {
         &self.held.path
     }
 
+    /// The data folder that it is in.
+    pub(crate) fn disk(&self) -> &SharedDisk {
+        &self.held.disk
+    }
+
     /// Reads at most `bytes` bytes (and never more than [`CHUNK_BYTES_MAX`]) of the manifest's file number `file` from
     /// `offset`; empty at its end.
     pub async fn read(&self, file: usize, offset: u64, bytes: usize) -> io::Result<Bytes> {

@@ -155,6 +155,10 @@ impl StateHandle {
         self.shared.read(|held| held.membership.clone())
     }
 
+    pub(crate) fn shelf(&self) -> Arc<Shelf> {
+        self.shared.shelf.clone()
+    }
+
     /// Begins to receive a snapshot; see [`Shelf::receive`] for what is refused.
     pub async fn receive_snapshot(&self, manifest: Manifest) -> io::Result<SnapshotReceiver> {
         let shelf = self.shared.shelf.clone();
