@@ -97,7 +97,7 @@ pub async fn raise_lineage(data: &Path, refounded: &Refounded) -> Result<u16, Fa
     let disk = disk::Folder::open(data).map_err(|error| complain(&error))?;
     let options = Options {
         disk: Arc::new(disk),
-        transport: Arc::new(Grpc),
+        transport: Arc::new(Grpc::default()),
         clock: Arc::new(SystemClock::default()),
         peer_listen: "127.0.0.1:0".into(),
         peer_addr: Some(refounded.record.peer_addr.clone()),

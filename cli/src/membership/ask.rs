@@ -124,7 +124,8 @@ impl Operators {
     /// Reads bytes from one address.
     pub async fn bytes_at(&self, address: &str, path: &str) -> Result<Bytes, Problem> {
         let unreachable = |error: reqwest::Error| Failure::unreachable(format!("--operator {address}: {error}"));
-        let response = self.http.get(format!("http://{address}{path}")).send().await.map_err(unreachable)?;
+        let url = format!("{}://{address}{path}", self.client.scheme);
+        let response = self.client.http.get(url).send().await.map_err(unreachable)?;
         let status = response.status();
         if !status.is_success() {
             return Err(declined(address, status, &response.json().await.unwrap_or_default()));

@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
-use super::Refused;
+use super::{Refused, let_in};
 use crate::failure::Failure;
 use crate::settings::{JOIN_ADDRESSES_MAX, host_and_port};
 use crate::stop::raised;
@@ -88,6 +88,7 @@ fn operator_routes(waiting: Waiting) -> Router {
             (StatusCode::SERVICE_UNAVAILABLE, Json(body))
         })
         .with_state(waiting)
+        .layer(axum::middleware::from_fn(let_in))
         .layer(from_fn(super::let_in))
 }
 

@@ -3,6 +3,7 @@
 #![cfg(not(madsim))]
 
 mod architecture;
+mod backups;
 mod bank;
 mod browser;
 mod companions;
