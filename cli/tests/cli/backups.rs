@@ -130,10 +130,15 @@ async fn the_last_member_of_a_lost_quorum_goes_on_alone_when_it_is_told_what_tha
         })
         .await
         .expect("it leads alone");
-    // Another one of the old cluster is let in by nobody.
+    // Another one of the old cluster is let in by nobody: it goes on waiting for that one.
     cluster.restart(lost[0]).expect("starts");
+    cluster.wait_for("it answers", |all| all[lost[0]].is_some()).await.expect("it answers");
     load.wait_for(5).await;
-    assert!(cluster.status().await[lost[0]].as_ref().is_none_or(|status| !status.ready));
+    let all = cluster.status().await;
+    let [left, old] = [leader, lost[0]].map(|node| all[node].clone().expect("it answers"));
+    assert_eq!(left.cluster_id.as_str(), recovered["cluster_id"].as_str().expect("an id"));
+    assert_ne!(left.cluster_id, old.cluster_id);
+    assert_eq!((left.members.len(), old.members.len()), (1, 3));
     cluster.kill(lost[0]);
     load.end(&cluster).await;
     assert_eq!(cluster.stop(leader).expect("stops"), Some(0));
