@@ -24,6 +24,7 @@ use holdfast_raft::storage::StorageSettings;
 use holdfast_raft::transport::grpc::Grpc;
 use holdfast_raft::transport::tls::Tls;
 use holdfast_services::payments::sandbox::Sandbox;
+use holdfast_services::payments::sandbox_server;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -91,7 +92,7 @@ pub async fn run(settings: Resolved, stop_with_stdin: bool, announce: impl FnOnc
     };
 
     let (stop, stopping) = watch::channel(false);
-    let sandbox = (settings.payments == Payments::Beside).then(|| Arc::new(Sandbox::default()));
+    let sandbox = (settings.payments == Payments::Beside).then(|| Arc::new(Sandbox::at(&addresses.url)));
     let rotation = Arc::new(Rotation::new(node.clone(), folder.clone(), key.key_id(), PUBLISHED_WAIT));
     let carrier = Carrier::new(node.clone(), broker.clone());
     let routes = operator::router(node.clone(), sandbox.clone(), JoinTokens::new(settings.require_join_token))
@@ -106,6 +107,8 @@ pub async fn run(settings: Resolved, stop_with_stdin: bool, announce: impl FnOnc
         Ok(()) => {
             let app = app(&settings, &addresses, node.clone(), key, carrier.overview());
             let routes = router(app.clone());
+            // Whoever pays by the bank beside this node is asked there whether it is him.
+            let pages = sandbox.clone().map_or_else(axum::Router::new, sandbox_server::bank).merge(routes.clone());
             let payments = sandbox.map(|sandbox| {
                 tokio::spawn(payments::inside::run(app.clone(), routes.clone(), payments_seed, sandbox))
             });
@@ -125,7 +128,7 @@ pub async fn run(settings: Resolved, stop_with_stdin: bool, announce: impl FnOnc
                 .clone()
                 .map(|schedule| tokio::spawn(backup::run_job(node.clone(), schedule, settings.data.clone())));
             let claim = tokio::spawn(offer_operator(settings.bootstrap, node.clone(), addresses.url.clone()));
-            let public = tokio::spawn(server::serve(http.0, routes, raised(stopping)));
+            let public = tokio::spawn(server::serve(http.0, pages, raised(stopping)));
             announce(&addresses);
             let end = during(std::future::pending::<()>(), &node, stopped.as_mut()).await;
             stop.send_replace(true);

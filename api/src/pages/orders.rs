@@ -33,9 +33,7 @@ const TEST_CARDS: [TestCard; 5] = [
         name: "Visa •••• 9995",
         does: "Has too little money on it",
     },
-    TestCard {
-        token: "tok_authenticationRequired", name: "Visa •••• 3155", does: "Is asked for a confirmation first"
-    },
+    TestCard { token: "tok_3ds", name: "Visa •••• 3155", does: "Asks you to confirm at the bank" },
     TestCard { token: "tok_slow", name: "Visa •••• 0077", does: "Pays, but the bank takes its time" },
 ];
 

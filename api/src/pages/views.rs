@@ -193,7 +193,9 @@ pub fn decline_words(code: &str) -> &'static str {
         "processing_error" => "The bank could not process the payment.",
         "card_velocity_exceeded" => "The card was used too often in a short time.",
         "fraudulent" => "The bank refused the payment for safety.",
-        "authentication_failed" | "authentication_required" => "You were not confirmed as the owner of the card.",
+        "authentication_failed" | "authentication_required" | "payment_intent_authentication_failure" => {
+            "You were not confirmed as the owner of the card."
+        }
         _ => "The bank gave no reason.",
     }
 }

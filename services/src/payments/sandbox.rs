@@ -81,7 +81,7 @@ impl ChargeLine {
         }
     }
 
-    fn intent(&self) -> Intent {
+    fn intent(&self, action_url: Option<String>) -> Intent {
         Intent {
             id: self.intent_id.clone(),
             payment: self.payment,
@@ -90,7 +90,7 @@ impl ChargeLine {
             currency: self.currency.clone(),
             standing: self.standing,
             failure: self.failure.clone(),
-            action_url: None,
+            action_url: action_url.filter(|_| self.standing == Standing::Waits),
         }
     }
 }
@@ -99,9 +99,27 @@ impl ChargeLine {
 #[derive(Default)]
 pub struct Sandbox {
     book: Mutex<BTreeMap<String, ChargeLine>>,
+    /// Where buyers reach the shop, and the bank's own page beside it.
+    site: Option<String>,
 }
 
 impl Sandbox {
+    /// One whose page for buyers is reached at `site`, as the shop is: a URL without a path.
+    pub fn at(site: &str) -> Sandbox {
+        Sandbox { site: Some(site.trim_end_matches('/').to_string()), ..Sandbox::default() }
+    }
+
+    /// Where a buyer is asked whether it is him.
+    fn action_url(&self, intent_id: &str) -> Option<String> {
+        self.site.as_ref().map(|site| format!("{site}/sandbox/bank/{intent_id}"))
+    }
+
+    /// Where a buyer goes back to once he has answered, where that is known.
+    pub fn order_page(&self, intent_id: &str) -> Option<String> {
+        let order = self.book().get(intent_id)?.order_id()?;
+        self.site.as_ref().map(|site| format!("{site}/orders/{order}"))
+    }
+
     /// All charges, by intent id.
     pub fn charges(&self) -> Vec<ChargeLine> {
         self.book().values().cloned().collect()
@@ -257,7 +275,7 @@ impl PaymentProvider for Sandbox {
         ready(match self.book().get_mut(intent_id) {
             Some(line) => {
                 line.settle();
-                Ok(line.intent())
+                Ok(line.intent(self.action_url(intent_id)))
             }
             None => refused(MISSING),
         })
@@ -267,7 +285,7 @@ impl PaymentProvider for Sandbox {
         let book = self.book();
         let after = after.unwrap_or_default();
         let lines = book.iter().filter(|(id, _)| id.as_str() > after).take(PAGE);
-        ready(Ok(lines.map(|(_, line)| line.intent()).collect()))
+        ready(Ok(lines.map(|(id, line)| line.intent(self.action_url(id))).collect()))
     }
 }
 

@@ -9,9 +9,10 @@ use std::sync::Arc;
 
 use axum::extract::{DefaultBodyLimit, Form, Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
-use axum::response::{Html, IntoResponse, Response};
+use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use holdfast_ledger::money::Currency;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -59,9 +60,15 @@ pub fn routes(sandbox: Arc<Sandbox>) -> Router {
         .route("/v1/refunds", post(refund))
         .route("/livez", get(|| async { "ok" }))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .route("/sandbox/bank/{id}", get(bank).post(decide))
         .with_state(sandbox.clone())
+        .merge(bank(sandbox.clone()))
         .merge(book(sandbox))
+}
+
+/// `/sandbox/bank/{id}`: the page at which the bank asks a buyer whether it is him (3-D Secure).
+pub fn bank(sandbox: Arc<Sandbox>) -> Router {
+    let page = get(ask_buyer).post(decide).layer(DefaultBodyLimit::max(BODY_BYTES_MAX));
+    Router::new().route("/sandbox/bank/{id}", page.with_state(sandbox))
 }
 
 /// `GET /sandbox/charges`: the book.
@@ -145,26 +152,38 @@ async fn shown(sandbox: &Sandbox, id: &str, headers: &HeaderMap) -> Result<Json<
     Ok(Json(view(&sandbox.inspect(id).await?, headers)))
 }
 
-/// The page at which the sandbox bank asks a buyer (3-D Secure).
-async fn bank(State(sandbox): State<Arc<Sandbox>>, Path(id): Path<String>) -> Result<Html<String>, Refused> {
+/// Asks a buyer, or tells him that he has answered.
+async fn ask_buyer(State(sandbox): State<Arc<Sandbox>>, Path(id): Path<String>) -> Result<Html<String>, Refused> {
     let intent = sandbox.inspect(&id).await?;
-    let asks = "<form method=post><button name=answer value=yes>Yes, it is me</button> \
-        <button name=answer value=no>No</button></form>";
-    let rest = if intent.standing == Standing::Waits { asks } else { "<p>Decided. Go back to your order.</p>" };
-    let (amount, currency) = (intent.amount_minor, intent.currency);
+    let amount = match intent.currency.parse::<Currency>() {
+        Ok(currency) => format!("{} {currency}", currency.display(intent.amount_minor)),
+        Err(_) => intent.currency.clone(),
+    };
+    let asks = "<p>Is it you who pays? No money moves.</p><form method=post><button name=answer value=yes>Yes, it is me</button> \
+        <button name=answer value=no>No, it is not</button></form>";
+    let answered = match sandbox.order_page(&id) {
+        Some(url) => format!("<p>You have answered. <a href=\"{url}\">Back to your order</a></p>"),
+        None => "<p>You have answered. Go back to your order.</p>".into(),
+    };
+    let rest = if intent.standing == Standing::Waits { asks } else { &answered };
     Ok(Html(format!(
-        "<!doctype html><meta charset=utf-8><title>Sandbox bank</title><h1>Sandbox bank</h1>\
-        <p>Do you want to pay {amount} minor units of {currency}? No money moves.</p>{rest}"
+        "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content=\"width=device-width\">\
+        <meta name=color-scheme content=\"light dark\"><title>Sandbox bank</title>\
+        <main><h1>Sandbox bank</h1><p>A payment of {amount}.</p>{rest}</main></html>"
     )))
 }
 
+/// Takes the answer, and sends the buyer back to his order.
 async fn decide(
     State(sandbox): State<Arc<Sandbox>>,
     Path(id): Path<String>,
     Form(form): Form<Fields>,
-) -> Result<Html<String>, Refused> {
+) -> Result<Response, Refused> {
     sandbox.decide(&id, field(&form, "answer") == Some("yes"));
-    bank(State(sandbox), Path(id)).await
+    match sandbox.order_page(&id) {
+        Some(url) => Ok(Redirect::to(&url).into_response()),
+        None => Ok(ask_buyer(State(sandbox), Path(id)).await?.into_response()),
+    }
 }
 
 async fn create(

@@ -51,12 +51,12 @@ pub enum Behaviour {
         ms: u64,
         pays: bool,
     },
-    /// 3-D Secure, and the buyer never comes back.
+    /// 3-D Secure, and nobody but the buyer himself decides.
     AsksForEver,
 }
 
 /// `tok_…` and `pm_card_…` of the field's test tokens, and of ours: `slow` (15 s), `slow_{ms}`, `captureFails`, `3ds_{ms}`,
-/// `3dsFails_{ms}`, `3dsNever`.
+/// `3dsFails_{ms}`, `3ds` (the buyer answers at the sandbox bank's page), `3dsNever`.
 pub fn behaviour(token: &str) -> Option<Behaviour> {
     let name = token.strip_prefix("tok_").or_else(|| token.strip_prefix("pm_card_"))?;
     if PAYS.contains(&name) {
@@ -71,7 +71,7 @@ pub fn behaviour(token: &str) -> Option<Behaviour> {
         "slow" => Some(Behaviour::PaysAfter(15_000)),
         "captureFails" => Some(Behaviour::CaptureFails),
         "authenticationRequired" | "threeDSecure2Required" => Some(Behaviour::Asks { ms: 2_000, pays: true }),
-        "3dsNever" => Some(Behaviour::AsksForEver),
+        "3ds" | "3dsNever" => Some(Behaviour::AsksForEver),
         _ => delay("slow_")
             .map(Behaviour::PaysAfter)
             .or_else(|| delay("3ds_").map(|ms| Behaviour::Asks { ms, pays: true }))

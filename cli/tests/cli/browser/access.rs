@@ -16,7 +16,9 @@ async fn every_page(device: Device) {
     shop.lock(&held, &other).await;
     let mut found = Vec::new();
     let stranger = shop.visitor(device).await;
-    for path in ["/", "/?q=nothing", "/auth/signin", "/auth/signup", "/auth/forgot", "/verify", "/no-such-page"] {
+    for path in
+        ["/", "/?q=nothing", "/auth/signin", "/auth/signup", "/auth/forgot", "/verify", "/no-such-page", "/api/docs"]
+    {
         stranger.go(path).await;
         check(&stranger, &mut found).await;
     }

@@ -106,15 +106,57 @@ async fn an_expired_lock_says_so_and_shows_no_card_field() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn more_time_is_given_once() {
+async fn more_time_is_given_once_the_countdown_follows_and_then_it_is_over() {
     let shop = Shop::open(1).await;
+    shop.rule(json!({ "lock_ttl_ms": 8_000, "lock_extension_ms": 16_000 })).await;
     let ticket = shop.ticket("Row E, seat 5", "20.00").await;
-    let (browser, _) = shop.buyer(DESK).await;
+    let (browser, email) = shop.buyer(DESK).await;
     browser.go(&format!("/tickets/{ticket}")).await;
     browser.css("#buy").await.click().await.expect("a click");
     browser.wait_for("Time left to pay").await;
+    let left = async || {
+        let left = browser.run("return Number(document.querySelector('#countdown .count').dataset.left)").await;
+        left.as_u64().expect("seconds")
+    };
+    let before = left().await;
     browser.press("I need more time").await;
     browser.wait_for("You have more time").await;
+    let after = left().await;
+    assert!(before <= 8 && after > before, "{before} s, then {after} s");
+    let account = shop.account(&email).await;
+    let order = shop.ask(Ask::get("/api/orders").by(&account), 200).await[0]["id"].as_str().expect("an id").to_string();
+    let refused = shop.ask(Ask::post(format!("/api/orders/{order}/extend"), json!({})).by(&account), 409).await;
+    assert_eq!(refused["errors"][0]["code"], "extensions_used_up", "{refused}");
+    // Nobody reloads the page: it says by itself that time is over.
+    browser.wait_for("Order expired").await;
+    assert!(!browser.has("#pay").await);
+    browser.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_to_confirm_at_his_bank_goes_there_and_comes_back() {
+    let shop = Shop::open(1).await;
+    let tickets = [shop.ticket("Row G, seat 7", "20.00").await, shop.ticket("Row G, seat 8", "30.00").await];
+    let (browser, _) = shop.buyer(DESK).await;
+    for (ticket, answer) in tickets.iter().zip(["Yes, it is me", "No, it is not"]) {
+        browser.go(&format!("/tickets/{ticket}")).await;
+        browser.css("#buy").await.click().await.expect("a click");
+        browser.wait_for("Time left to pay").await;
+        let order = browser.path().await;
+        pay(&browser, "tok_3ds").await;
+        browser.wait_for("Your bank wants you to confirm").await;
+        browser.press("Go to the bank").await;
+        browser.wait_for("Sandbox bank").await;
+        browser.press(answer).await;
+        browser.wait_for_path(|path| path == order, "the order again").await;
+        match answer {
+            "Yes, it is me" => browser.wait_for("The ticket is yours").await,
+            _ => {
+                browser.wait_for("The payment was declined").await;
+                browser.wait_for("You were not confirmed as the owner of the card").await;
+            }
+        }
+    }
     browser.close().await;
 }
 
