@@ -8,15 +8,15 @@ function say(text) {
   if (says && says.textContent !== text) says.textContent = text;
 }
 
-/** Times in the visitor's own zone. */
+/** Times in the visitor's own zone, written as the rest of the page writes them. */
 function localTimes(root) {
   const shapes = {
-    clock: { hour: "2-digit", minute: "2-digit" },
-    full: { day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit" },
+    clock: { hour: "2-digit", minute: "2-digit", hourCycle: "h23" },
+    full: { day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit", hourCycle: "h23" },
   };
   for (const time of root.querySelectorAll("time[data-show]")) {
     const at = new Date(time.dateTime);
-    if (!Number.isNaN(at.getTime())) time.textContent = at.toLocaleString(undefined, shapes[time.dataset.show]);
+    if (!Number.isNaN(at.getTime())) time.textContent = at.toLocaleString("en-GB", shapes[time.dataset.show]);
   }
 }
 

@@ -1,4 +1,6 @@
-//! Amounts as people read them.
+//! Amounts and counts as people read them.
+
+use std::fmt;
 
 use holdfast_ledger::money::{Currency, Decimal};
 use serde::Deserialize;
@@ -13,13 +15,7 @@ impl Amount {
     pub fn shown(&self, currency: &str) -> String {
         let digits = self.plain(currency);
         let (whole, rest) = digits.split_once('.').map_or((digits.as_str(), None), |(whole, rest)| (whole, Some(rest)));
-        let mut grouped = String::with_capacity(digits.len() + 8);
-        for (at, digit) in whole.chars().enumerate() {
-            if at > 0 && (whole.len() - at).is_multiple_of(3) {
-                grouped.push(',');
-            }
-            grouped.push(digit);
-        }
+        let mut grouped = in_groups(whole);
         if let Some(rest) = rest {
             grouped.push('.');
             grouped.push_str(rest);
@@ -44,6 +40,28 @@ impl Amount {
     }
 }
 
+/// Digits in groups of three: `1,250`.
+fn in_groups(digits: &str) -> String {
+    let mut grouped = String::with_capacity(digits.len() + 8);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+/// A number that people read, not one that names something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+pub struct Count(pub u64);
+
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&in_groups(&self.0.to_string()))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -55,5 +73,6 @@ mod tests {
         assert_eq!(shown("1234567.5", "EUR"), "€1,234,567.50");
         assert_eq!(shown("5000", "JPY"), "5,000\u{a0}JPY");
         assert_eq!(shown("0.05", "GBP"), "£0.05");
+        assert_eq!([Count(0), Count(999), Count(5_000_000)].map(|count| count.to_string()), ["0", "999", "5,000,000"]);
     }
 }

@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::Desk;
 use crate::pages::chrome::{Chrome, ok};
+use crate::pages::money::Count;
 use crate::pages::problem::Problem;
 use crate::pages::visit::Visit;
 use crate::pages::when::Moment;
@@ -18,9 +19,9 @@ struct Cluster {
     node_id: u64,
     leader: Option<u64>,
     term: u64,
-    last_log_index: u64,
-    committed_index: u64,
-    applied_index: u64,
+    last_log_index: Count,
+    committed_index: Count,
+    applied_index: Count,
     ready: bool,
     has_quorum: bool,
     members: Vec<Member>,
@@ -35,7 +36,7 @@ struct Member {
     voter: bool,
     leader: bool,
     live: Option<bool>,
-    lag_entries: Option<u64>,
+    lag_entries: Option<Count>,
 }
 
 #[derive(Deserialize)]
@@ -43,13 +44,13 @@ struct Member {
 struct Ledger {
     lineage: u64,
     now: Moment,
-    tickets: u64,
-    tickets_sold: u64,
-    locks_live: u64,
-    orders: u64,
-    orders_complete: u64,
-    users: u64,
-    event_seq: u64,
+    tickets: Count,
+    tickets_sold: Count,
+    locks_live: Count,
+    orders: Count,
+    orders_complete: Count,
+    users: Count,
+    event_seq: Count,
 }
 
 #[derive(Template)]

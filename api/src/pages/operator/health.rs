@@ -10,7 +10,7 @@ use super::{Asked, Desk, ROWS, done};
 use crate::pages::api::query;
 use crate::pages::chrome::{Chrome, ok, page};
 use crate::pages::form::Form;
-use crate::pages::money::Amount;
+use crate::pages::money::{Amount, Count};
 use crate::pages::problem::Problem;
 use crate::pages::visit::Visit;
 use crate::pages::when::{self, Moment};
@@ -61,12 +61,12 @@ pub async fn payments(visit: Visit, uri: Uri) -> Result<Response, Problem> {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Outbox {
-    last_event: u64,
-    acknowledged: u64,
-    waiting: u64,
-    first_kept: u64,
-    soft_max: u64,
-    hard_max: u64,
+    last_event: Count,
+    acknowledged: Count,
+    waiting: Count,
+    first_kept: Count,
+    soft_max: Count,
+    hard_max: Count,
 }
 
 impl Outbox {
@@ -77,7 +77,7 @@ impl Outbox {
             waiting if waiting >= self.soft_max => {
                 "The broker has been away for long. New locks stop at the hard limit."
             }
-            _ => "As many as usual.",
+            _ => "That is within the limits.",
         }
     }
 
@@ -104,7 +104,7 @@ struct Events {
 #[derive(Deserialize)]
 struct Relay {
     phase: String,
-    published: u64,
+    published: Count,
     trouble: Option<String>,
     errors: u64,
 }
@@ -125,18 +125,18 @@ impl Relay {
 #[derive(Deserialize)]
 struct Stream {
     name: String,
-    first: u64,
-    last: u64,
+    first: Count,
+    last: Count,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Consumer {
     name: String,
-    pending: u64,
-    ack_pending: u64,
-    redelivered: u64,
-    last_delivered: u64,
+    pending: Count,
+    ack_pending: Count,
+    redelivered: Count,
+    last_delivered: Count,
     dead_letters: u64,
 }
 
