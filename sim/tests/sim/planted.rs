@@ -33,13 +33,21 @@ fn the_same_power_loss_is_survived_by_honest_disks() {
 }
 
 /// Bugs that a few seeds are enough for, each with who has to notice first.
-const QUICK: [(Bug, &str); 6] = [
+const QUICK: [(Bug, &str); 14] = [
     (Bug::AcknowledgeBeforeSync, "crash"),
     (Bug::ExpireByLocalClock, "safety"),
     (Bug::ReclaimEarly, "safety"),
     (Bug::ReleaseOnStaleTick, "safety"),
     (Bug::IgnoreKeys, "safety"),
     (Bug::PriceNotFrozen, "safety"),
+    (Bug::AcceptStaleFence, "safety"),
+    (Bug::ForgetVoid, "safety"),
+    (Bug::CaptureBeforeComplete, "safety"),
+    (Bug::FreshProviderKeys, "safety"),
+    (Bug::RelayWithoutFence, "safety"),
+    (Bug::SkipOutboxOnLeaderChange, "safety"),
+    (Bug::PublishBeforeCommit, "safety"),
+    (Bug::AckBeforeHandled, "safety"),
 ];
 const QUICK_SEEDS: u64 = 8;
 
