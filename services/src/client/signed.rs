@@ -1,6 +1,6 @@
 //! Requests of a service, signed, as JSON, with the errors told apart by what they mean for a retry.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
@@ -12,6 +12,8 @@ use super::{Api, Unreachable};
 use crate::WallClock;
 use crate::key::ServiceKey;
 
+/// How long a signed token is used again, in seconds: most of its life is then still before it.
+const TOKEN_KEPT_S: u64 = 30;
 /// Rows asked for at a time.
 const PAGE_ROWS: usize = 100;
 
@@ -55,11 +57,33 @@ struct Caller {
     /// The `aud` of tokens: what the cluster issues its own as.
     audience: String,
     clock: WallClock,
+    kept: Mutex<Option<Kept>>,
+}
+
+/// A token, for requests that follow soon.
+struct Kept {
+    token: String,
+    issued_s: u64,
+}
+
+impl Caller {
+    fn token(&self) -> String {
+        let now_s = (self.clock)() / 1_000;
+        let mut kept = self.kept.lock().expect("nothing panics while it holds a token");
+        // A clock that was set back makes a new one, too.
+        if let Some(kept) = kept.as_ref().filter(|kept| (kept.issued_s..kept.issued_s + TOKEN_KEPT_S).contains(&now_s))
+        {
+            return kept.token.clone();
+        }
+        let token = self.key.token(&self.audience, now_s);
+        *kept = Some(Kept { token: token.clone(), issued_s: now_s });
+        token
+    }
 }
 
 impl Signed {
     pub fn new(api: Arc<dyn Api>, key: ServiceKey, audience: impl Into<String>, clock: WallClock) -> Signed {
-        Signed(Arc::new(Caller { api, key, audience: audience.into(), clock }))
+        Signed(Arc::new(Caller { api, key, audience: audience.into(), clock, kept: Mutex::default() }))
     }
 
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, CallError> {
@@ -107,8 +131,7 @@ impl Signed {
     }
 
     async fn call(&self, method: Method, path: &str, body: Bytes) -> Result<Response<Bytes>, CallError> {
-        let Caller { api, key, audience, clock } = &*self.0;
-        let token = key.token(audience, clock() / 1_000);
+        let token = self.0.token();
         let request = Request::builder()
             .method(method)
             .uri(path)
@@ -116,7 +139,7 @@ impl Signed {
             .header(header::AUTHORIZATION, format!("Bearer {token}"))
             .body(body)
             .map_err(|error| CallError::Malformed(format!("{path}: {error}")))?;
-        let response = api.call(request).await?;
+        let response = self.0.api.call(request).await?;
         match response.status() {
             status if status.is_success() => Ok(response),
             status if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
