@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::app::App;
 use crate::error::{Asked, Fault};
-use crate::headers::REQUEST_ID;
+use crate::headers::{LOG_INDEX, REQUEST_ID};
 use crate::limits::{Budget, Peer};
 use crate::session::{self, Caller, Identity};
 use crate::{cards, cors, csrf};
@@ -22,9 +22,27 @@ pub async fn outermost(State(app): State<App>, request: Request, next: Next) -> 
     let begun = Instant::now();
     let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_string();
     let method = known(request.method());
+    let is_safe = request.method().is_safe();
+    let caller = request.headers().get("traceparent").cloned();
     let response = answered(app, request, next).await;
     metrics::histogram!("holdfast_http_request_seconds", "route" => route.clone())
         .record(begun.elapsed().as_secs_f64());
+    // What only read was decided by no entry.
+    let index = response
+        .headers()
+        .get(LOG_INDEX)
+        .filter(|_| !is_safe)
+        .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    tracing::trace!(
+        target: "holdfast::spans",
+        span = "http",
+        method,
+        route,
+        index,
+        status = u64::from(response.status().as_u16()),
+        traceparent = caller.as_ref().and_then(|caller| caller.to_str().ok()).unwrap_or_default(),
+        duration_us = begun.elapsed().as_micros() as u64
+    );
     let status = response.status().as_u16().to_string();
     metrics::counter!("holdfast_http_requests_total", "method" => method, "route" => route, "status" => status)
         .increment(1);

@@ -48,6 +48,7 @@ pub mod stream;
 pub mod tls;
 pub mod tools;
 mod top;
+mod traces;
 mod verify;
 
 use std::collections::BTreeSet;
@@ -55,6 +56,10 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use failure::{Exit, Failure};
 
@@ -67,6 +72,9 @@ struct CommandLine {
     /// How log lines look on standard error; HOLDFAST_LOG says which there are
     #[arg(long, global = true, env = "HOLDFAST_LOG_FORMAT", value_enum, default_value = "text", value_name = "FORMAT")]
     log_format: LogFormat,
+    /// Where traces go: a collector of OpenTelemetry by HTTP, such as http://127.0.0.1:4318
+    #[arg(long, global = true, env = "HOLDFAST_OTLP", value_name = "URL")]
+    otlp: Option<String>,
     #[command(flatten)]
     tls: tls::TlsArgs,
 }
@@ -130,14 +138,21 @@ pub fn variables() -> BTreeSet<String> {
 
 /// Runs the command that the process's arguments name.
 pub fn run() -> ExitCode {
-    let CommandLine { command, log_format, tls } = CommandLine::parse();
+    let CommandLine { command, log_format, otlp, tls } = CommandLine::parse();
     tls::give(tls);
-    install(log_format);
+    let (spans, exporter) = match otlp.as_deref().map(traces::open).transpose() {
+        Ok(opened) => opened.unzip(),
+        Err(failure) => return report(failure),
+    };
+    install(log_format, spans);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return report(Failure::new(Exit::CannotStart, format!("threads: {error}"))),
     };
     let result = runtime.block_on(async {
+        if let Some(exporter) = exporter {
+            tokio::spawn(exporter.run());
+        }
         match command {
             Command::Dev(args) => dev::run(args).await,
             Command::Serve(args) => serve::run(args).await,
@@ -166,18 +181,20 @@ pub fn run() -> ExitCode {
 }
 
 /// What the whole process has once: the TLS provider and the log.
-fn install(log_format: LogFormat) {
+fn install(log_format: LogFormat, spans: Option<traces::SpanLayer>) {
     // A second installation would be a second call of this function: the first one's provider stays.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     // What NATS's client complains of at every try, relay and consumers say once.
     let filter = tracing_subscriber::EnvFilter::try_from_env("HOLDFAST_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("error,async_nats=off,holdfast=info"));
     let colours = std::io::stderr().is_terminal();
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr);
-    let _ = match log_format {
-        LogFormat::Text => log.try_init(),
-        LogFormat::Json => log.json().flatten_event(true).try_init(),
+    let log = tracing_subscriber::fmt::layer().with_ansi(colours).with_writer(std::io::stderr);
+    let log = match log_format {
+        LogFormat::Text => log.boxed(),
+        LogFormat::Json => log.json().flatten_event(true).boxed(),
     };
+    let spans = spans.map(|spans| spans.with_filter(Targets::new().with_target(traces::TARGET, LevelFilter::TRACE)));
+    let _ = tracing_subscriber::registry().with(log.with_filter(filter)).with(spans).try_init();
 }
 
 fn report(failure: Failure) -> ExitCode {

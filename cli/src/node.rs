@@ -36,7 +36,7 @@ use crate::keys::{PUBLISHED_WAIT, Rotation};
 use crate::operator::{self, Join, JoinTokens, Order, WaitingView};
 use crate::settings::{Payments, Resolved};
 use crate::stop::raised;
-use crate::{backup, bootstrap, keys, notifications, observe, payments, stop, stored, tls};
+use crate::{backup, bootstrap, keys, notifications, observe, payments, stop, stored, tls, traces};
 
 /// Between two attempts to publish the node's key while there is no quorum.
 const KEY_INTERVAL: Duration = Duration::from_millis(200);
@@ -91,6 +91,9 @@ pub async fn run(settings: Resolved, stop_with_stdin: bool, announce: impl FnOnc
         started = start(&settings, &folder, http_addr, tls.clone()) => started?,
     };
 
+    if let Ok(lineage) = node.read(Consistency::Stale, |state| Ok(state.meta().lineage)).await {
+        traces::entries_of(&format!("{:032x}", node.status().cluster_id), lineage);
+    }
     let (stop, stopping) = watch::channel(false);
     let sandbox = (settings.payments == Payments::Beside).then(|| Arc::new(Sandbox::at(&addresses.url)));
     let rotation = Arc::new(Rotation::new(node.clone(), folder.clone(), key.key_id(), PUBLISHED_WAIT));

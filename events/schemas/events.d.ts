@@ -427,4 +427,5 @@ export interface EventHeaders {
   'holdfast-version': string;
   'holdfast-lineage': string;
   'holdfast-log-index': string;
+  'traceparent': string;
 }

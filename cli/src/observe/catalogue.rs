@@ -135,6 +135,8 @@ pub const CATALOGUE: &[Metric] = &[
     counter("holdfast_http_requests_total", "Requests to the public listener; a page asks the interface once more")
         .by(&["method", "route", "status"]),
     histogram("holdfast_http_request_seconds", "From a request's head to its answer's").by(&["route"]),
+    // Traces.
+    counter("holdfast_spans_dropped_total", "Spans that no collector took in time"),
     // TLS.
     gauge(
         "holdfast_tls_certificate_not_after_seconds",

@@ -22,3 +22,4 @@ mod refusals;
 mod rush;
 mod support;
 mod tls;
+mod traces;

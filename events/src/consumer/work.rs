@@ -226,10 +226,19 @@ impl Work<'_> {
                 }
             },
         }
+        let begun = Instant::now();
         match timeout(self.consumer.settings.handle_timeout, self.consumer.handler.handle(received)).await {
             Ok(handled) => handled?,
             Err(_) => return Err(Trouble::Away("it took too long".into()).into()),
         }
+        tracing::trace!(
+            target: "holdfast::spans",
+            span = "consume",
+            consumer = self.consumer.settings.durable.as_str(),
+            event = envelope.event_type.name(),
+            traceparent = envelope.traceparent.as_str(),
+            duration_us = begun.elapsed().as_micros() as u64
+        );
         inbox.record(envelope, envelope.version)?;
         Ok(())
     }

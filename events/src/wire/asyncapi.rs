@@ -93,6 +93,7 @@ fn headers() -> Value {
             header::VERSION: number("the entity's version after the change; rises by one with each"),
             header::LINEAGE: number("raised when the ledger was restored from a backup: read your entities anew"),
             header::LOG_INDEX: number("the log entry that decided the change"),
+            header::TRACEPARENT: text("the trace of that entry, as W3C's Trace Context has it"),
         },
     })
 }

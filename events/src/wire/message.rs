@@ -29,6 +29,8 @@ pub struct Envelope {
     pub index: u64,
     /// Ledger time, in milliseconds since the Unix epoch.
     pub time_ms: u64,
+    /// The trace of that entry; empty where the message does not say.
+    pub traceparent: String,
 }
 
 /// What an event says, by aggregate.
@@ -80,6 +82,7 @@ impl Envelope {
             lineage: parsed(header::LINEAGE, text(header::LINEAGE)?)?,
             index: parsed(header::LOG_INDEX, text(header::LOG_INDEX)?)?,
             time_ms,
+            traceparent: of(header::TRACEPARENT).unwrap_or_default().to_string(),
         })
     }
 

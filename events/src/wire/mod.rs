@@ -12,6 +12,7 @@ mod convert;
 pub mod definitions;
 mod message;
 pub mod time;
+pub mod trace;
 pub mod types;
 mod typescript;
 mod values;
@@ -50,6 +51,7 @@ pub mod header {
     pub const VERSION: &str = "holdfast-version";
     pub const LINEAGE: &str = "holdfast-lineage";
     pub const LOG_INDEX: &str = "holdfast-log-index";
+    pub const TRACEPARENT: &str = "traceparent";
 }
 
 /// The version of CloudEvents.
@@ -110,6 +112,7 @@ pub fn publish(event: &Event, cluster: &str) -> Published {
         (header::VERSION, event.version.to_string()),
         (header::LINEAGE, event.lineage.to_string()),
         (header::LOG_INDEX, event.index.to_string()),
+        (header::TRACEPARENT, trace::Context::of_entry(cluster, event.lineage, event.index).traceparent()),
     ];
     let body = serde_json::to_vec(&Body::of(event)).expect("our own types are JSON");
     Published { seq: event.seq, subject: subject(event.event_type, event.entity), headers, body: body.into() }

@@ -42,6 +42,7 @@ pub(super) fn declarations() -> String {
         header::VERSION,
         header::LINEAGE,
         header::LOG_INDEX,
+        header::TRACEPARENT,
     ];
     let _ = writeln!(text, "  '{}': EventType;", header::CE_TYPE);
     for name in plain {

@@ -127,6 +127,7 @@ fn no_type_of_event_is_missing() {
 fn headers_are_cloudevents_and_the_place_in_the_ledger() {
     let message = wire::publish(&ticket_event(EventType::TicketUpdated), CLUSTER);
     let entity = id(2).to_string();
+    let traceparent = wire::trace::Context::of_entry(CLUSTER, 0, 99).traceparent();
     let expected = [
         (header::CE_SPECVERSION, "1.0"),
         (header::CE_ID, "c1:0:12"),
@@ -140,6 +141,7 @@ fn headers_are_cloudevents_and_the_place_in_the_ledger() {
         (header::VERSION, "3"),
         (header::LINEAGE, "0"),
         (header::LOG_INDEX, "99"),
+        (header::TRACEPARENT, &traceparent),
     ];
     assert_eq!(headers(&message), BTreeMap::from(expected));
     assert_eq!(message.seq, 12);

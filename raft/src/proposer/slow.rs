@@ -40,6 +40,19 @@ impl SlowLog {
         for (stage, duration) in spent.named() {
             metrics::histogram!("holdfast_proposal_stage_seconds", "stage" => stage).record(duration.as_secs_f64());
         }
+        let us = |duration: Duration| duration.as_micros() as u64;
+        tracing::trace!(
+            target: "holdfast::spans",
+            span = "entry",
+            index,
+            commands = commands as u64,
+            total_us = us(total),
+            queue_us = us(spent.queue),
+            append_us = us(spent.append),
+            sync_us = us(spent.sync),
+            commit_us = us(spent.commit),
+            apply_us = us(spent.apply)
+        );
         if total < self.slow {
             return;
         }
