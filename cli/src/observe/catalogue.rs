@@ -135,6 +135,12 @@ pub const CATALOGUE: &[Metric] = &[
     counter("holdfast_http_requests_total", "Requests to the public listener; a page asks the interface once more")
         .by(&["method", "route", "status"]),
     histogram("holdfast_http_request_seconds", "From a request's head to its answer's").by(&["route"]),
+    // Backups.
+    gauge(
+        "holdfast_backup_timestamp_seconds",
+        "When this node last made a backup, since the Unix epoch; 0: not since its start",
+    ),
+    gauge("holdfast_backup_drill_holds", "1 if the last drill restored that backup to the same state, else 0"),
     // Traces.
     counter("holdfast_spans_dropped_total", "Spans that no collector took in time"),
     // TLS.

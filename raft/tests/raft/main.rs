@@ -3,3 +3,5 @@
 #[cfg(not(madsim))]
 mod cluster;
 mod storage;
+#[cfg(not(madsim))]
+mod tls;
