@@ -84,6 +84,7 @@ struct Drill {
 /// What must have become of the money of an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ending {
+    Taken,
     LetGo,
     GivenBack,
 }
@@ -232,6 +233,7 @@ impl Drill {
             if let Some(ending) = own.remove(&intent.order) {
                 let stands = (intent.status.as_str(), intent.captures, intent.refunded);
                 let is_right = match ending {
+                    Ending::Taken => stands == ("succeeded", 1, false),
                     Ending::LetGo => stands.0 == "canceled" && stands.1 == 0,
                     Ending::GivenBack => stands == ("succeeded", 1, true),
                 };

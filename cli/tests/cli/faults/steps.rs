@@ -1,5 +1,5 @@
-//! The steps of the saga that an ordinary sale does not take: letting go of money, and giving it back. Orders of the test's own
-//! are brought there beside the load.
+//! Each step of the saga by itself, with orders of the test's own beside the load: also those that an ordinary sale does not
+//! take, letting go of money and giving it back.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,9 @@ use super::{Drill, Ending, Outcome, Setting, USUAL};
 use crate::support::people::Locked;
 use crate::support::stripe::{Caught, Moment, Step};
 
-const STEPS: [Step; 2] = [Step::Cancel, Step::Refund];
+/// Those that an ordinary sale does not take.
+const RARE: [Step; 2] = [Step::Cancel, Step::Refund];
+const ALL: [Step; 5] = [Step::Create, Step::Confirm, Step::Capture, Step::Cancel, Step::Refund];
 const MOMENTS: [Moment; 2] = [Moment::Arrived, Moment::Done];
 /// Longer than the sweeper leaves a payment to whoever was told of it.
 const TAKEN_OVER: Duration = Duration::from_secs(8);
@@ -28,7 +30,13 @@ impl Drill {
                 let caught = Drill::sprung(trap).await;
                 (locked, caught)
             }
-            _ => {
+            Step::Create | Step::Confirm | Step::Capture => {
+                let trap = self.stripe.trap_for(&locked.order, step, moment);
+                locked.pay("tok_visa");
+                let caught = Drill::sprung(trap).await;
+                (locked, caught)
+            }
+            Step::Refund => {
                 assert_eq!(locked.pay("tok_visa").await.expect("paid").status, 201);
                 locked.settled("captured").await;
                 let trap = self.stripe.trap_for(&locked.order, step, moment);
@@ -49,14 +57,15 @@ impl Drill {
 
 fn end_of(step: Step) -> (&'static str, Ending) {
     match step {
+        Step::Create | Step::Confirm | Step::Capture => ("captured", Ending::Taken),
         Step::Cancel => ("voided", Ending::LetGo),
-        _ => ("refunded", Ending::GivenBack),
+        Step::Refund => ("refunded", Ending::GivenBack),
     }
 }
 
 pub async fn killed(setting: Setting) -> Outcome {
     let mut drill = Drill::start(Setting { payments: 1, ..setting }).await;
-    for step in STEPS {
+    for step in RARE {
         for moment in MOMENTS {
             let (locked, caught) = drill.brought_to(step, moment).await;
             drill.estate.payments[0].kill();
@@ -71,7 +80,7 @@ pub async fn killed(setting: Setting) -> Outcome {
 /// The worker that asks is halted until another one has done the step, and then goes on where it was.
 pub async fn halted(setting: Setting) -> Outcome {
     let mut drill = Drill::start(Setting { payments: 2, ..setting }).await;
-    for step in STEPS {
+    for step in ALL {
         for moment in MOMENTS {
             let (locked, caught) = drill.brought_to(step, moment).await;
             // Whose request it is cannot be told from outside: the other one takes over, or is halted in its turn.
@@ -87,7 +96,9 @@ pub async fn halted(setting: Setting) -> Outcome {
             drill.settled(&locked, step).await;
         }
     }
-    drill.end("payments halted", "SIGSTOP at cancel and refund until another worker has taken over, then SIGCONT").await
+    drill
+        .end("payments halted", "SIGSTOP at each of five steps until another worker has taken over, then SIGCONT")
+        .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -96,6 +107,6 @@ async fn payments_are_killed_while_money_is_let_go_and_given_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn payments_are_halted_while_money_is_let_go_and_given_back() {
+async fn payments_are_halted_at_every_step_until_another_worker_has_taken_over() {
     halted(USUAL).await.assert_clean();
 }
