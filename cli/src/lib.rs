@@ -11,6 +11,7 @@
 #[macro_use]
 mod out;
 
+mod audit;
 mod backup;
 pub mod bench;
 mod bootstrap;
@@ -98,6 +99,8 @@ enum Command {
     #[command(subcommand)]
     Cluster(membership::ClusterCommand),
     #[command(subcommand)]
+    Audit(audit::AuditCommand),
+    #[command(subcommand)]
     Backup(backup::BackupCommand),
     #[command(subcommand)]
     Bench(bench::BenchCommand),
@@ -161,6 +164,7 @@ pub fn run() -> ExitCode {
             Command::Import(args) => import::run(args).await,
             Command::Demo(args) => demo::run(args).await,
             Command::Cluster(command) => membership::run(command).await,
+            Command::Audit(command) => audit::run(command).await,
             Command::Backup(command) => backup::run(command).await,
             Command::Bench(command) => bench::run(command).await,
             Command::Verify(args) => verify::run(args).await,

@@ -16,7 +16,7 @@ mod source;
 mod store;
 
 pub use job::{Schedule, run as run_job};
-pub use manifest::Manifest;
+pub use manifest::{Manifest, hex};
 pub use restore::raise_lineage;
 pub use source::described;
 

@@ -8,6 +8,7 @@
 mod backup;
 mod door;
 mod events;
+mod inspect;
 mod join;
 mod members;
 mod service_keys;
@@ -18,6 +19,7 @@ mod waiting;
 pub use backup::{HeldView, backup_routes};
 pub use door::let_in;
 pub use events::relay_routes;
+pub use inspect::{AuditPage, ScanView};
 pub use join::ask_to_join;
 pub use members::Asked;
 pub use service_keys::service_named;
@@ -82,6 +84,8 @@ pub fn router(node: Node, sandbox: Option<Arc<Sandbox>>, tokens: Arc<JoinTokens>
         .route("/cluster/policy", get(policy).put(set_policy))
         .route("/cluster/service-keys", post(service_keys::register))
         .route("/events/rows", get(events::rows))
+        .route("/audit", post(inspect::audit))
+        .route("/verify", post(inspect::scan))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(Extension(tokens.clone()))
         .with_state(node)

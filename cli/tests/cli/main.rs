@@ -18,6 +18,7 @@ mod members;
 mod mirror;
 mod node;
 mod observe;
+mod operating;
 mod refusals;
 mod rush;
 mod support;
