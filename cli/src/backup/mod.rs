@@ -79,11 +79,10 @@ pub async fn run(command: BackupCommand) -> Result<(), Failure> {
         BackupCommand::Restore(args) => (args.from.store.json, restore::run(&args).await),
         BackupCommand::Drill(args) => (args.from.store.json, drill::run(&args).await),
     };
-    done.map_err(|failure| {
+    done.inspect_err(|failure| {
         if json {
             say!("{}", Problem::from(failure.clone()).json());
         }
-        failure
     })
 }
 
