@@ -6,6 +6,7 @@ use holdfast_ledger::command::{Actor, Command, Submitted};
 use holdfast_ledger::event::Event;
 use holdfast_ledger::planted::{Bug, at_work, foreseen};
 use holdfast_ledger::query;
+use holdfast_raft::failpoint::{Point, reach};
 use holdfast_raft::node::{Consistency, Node, Unavailable};
 
 /// Which rows there are, and what became of them.
@@ -109,8 +110,11 @@ impl Outbox for NodeOutbox {
     }
 
     async fn acknowledge(&self, upto: u64) -> Result<(), Unavailable> {
+        reach(Point::BeforeOutboxAcknowledgement);
         let command = Command::AckOutbox { upto };
         // The outcome says nothing that could be acted on: what is refused is said again with the next number.
-        self.0.propose(Submitted { actor: Actor::System, idempotency: None, command }).await.map(|_| ())
+        let answer = self.0.propose(Submitted { actor: Actor::System, idempotency: None, command }).await;
+        reach(Point::AfterOutboxAcknowledgement);
+        answer.map(|_| ())
     }
 }

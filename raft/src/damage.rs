@@ -21,6 +21,14 @@ pub enum Damage {
     VoteBelowWatermark { term: u64, watermark: u64 },
     #[error("the log has entries, but its watermark file is missing")]
     WatermarkMissing,
+    #[error("the folder belongs to a cluster, but its log is gone")]
+    LogMissing,
+    #[error("the state and its snapshot end at entry {held}, and the log begins after entry {purged}")]
+    StateBehindLog { held: u64, purged: u64 },
+    #[error("the folder has a log, but does not say whose")]
+    IdentityMissing,
+    #[error("a peer has seen more of this folder than it holds: its {what} went back")]
+    WentBack { what: String },
     #[error("entry {index} does not follow from the one before it: its checksum is {found:08x}, not {expected:08x}")]
     BrokenChain { index: u64, expected: u32, found: u32 },
     #[error("entry {index} is missing")]

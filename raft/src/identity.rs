@@ -7,11 +7,14 @@ use std::io;
 
 use serde::{Deserialize, Serialize};
 
+use crate::damage::Damage;
 use crate::disk::Disk;
 use crate::format;
+use crate::log_store::LogStore;
 use crate::types::NodeId;
 
 const FILE: &str = "identity";
+const CHECKSUM_BYTES: usize = 4;
 
 /// A node's place in a cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +38,9 @@ impl Identity {
         if let Some(identity) = Identity::read(disk)? {
             return Ok(identity);
         }
+        if LogStore::was_opened(disk)? {
+            return Err(Damage::IdentityMissing.into());
+        }
         let identity = Identity { instance: rand::random(), place: None };
         identity.write(disk)?;
         Ok(identity)
@@ -42,7 +48,7 @@ impl Identity {
 
     /// Reads the folder's identity, if it has one. Blocks on the disk.
     pub fn read(disk: &dyn Disk) -> io::Result<Option<Identity>> {
-        disk.read(FILE)?.map(|bytes| Ok(format::decode(&bytes)?)).transpose()
+        disk.read(FILE)?.map(|content| Identity::decode(&content)).transpose()
     }
 
     /// Gives a folder that has no place yet the one that a member gave it. Blocks on the disk.
@@ -61,8 +67,47 @@ impl Identity {
         Ok(identity)
     }
 
+    /// The record comes first, so that one of a newer format is told by its version.
+    fn decode(content: &[u8]) -> io::Result<Identity> {
+        let damaged = |reason: &str| Damage::Unreadable { what: "the identity".into(), reason: reason.into() };
+        let (record, checksum) =
+            content.split_last_chunk::<CHECKSUM_BYTES>().ok_or_else(|| damaged("it is too short"))?;
+        let identity = format::decode(record)?;
+        if *checksum != crc32c::crc32c(record).to_le_bytes() {
+            return Err(damaged("its checksum is wrong").into());
+        }
+        Ok(identity)
+    }
+
     /// Writes it down, whatever was there. Blocks on the disk.
     pub(crate) fn write(&self, disk: &dyn Disk) -> io::Result<()> {
-        disk.replace(FILE, &format::encode(self))
+        if self.place.is_some() {
+            // In this order: a folder that has its place and no log has lost it.
+            LogStore::begin(disk)?;
+        }
+        let mut content = format::encode(self).to_vec();
+        content.extend_from_slice(&crc32c::crc32c(&content).to_le_bytes());
+        disk.replace(FILE, &content)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::SimDisk;
+
+    #[test]
+    fn a_folder_stays_who_it_is_and_damage_is_seen() {
+        let disk = SimDisk::new(1);
+        let identity = Identity::open(&disk).expect("made");
+        let place = Place { cluster_id: 7, node_id: 3 };
+        let settled = identity.settle(&disk, place).expect("settled");
+        assert_eq!(Identity::open(&disk).expect("read"), settled);
+        assert!(LogStore::was_opened(&disk).expect("reads"), "the log is begun before the place is written");
+        for byte in 0..disk.file_bytes(FILE).expect("is there") as usize {
+            disk.flip_bit(FILE, byte, 0).expect("is there");
+            assert!(Identity::open(&disk).is_err(), "byte {byte}");
+            disk.flip_bit(FILE, byte, 0).expect("is there");
+        }
     }
 }

@@ -21,7 +21,7 @@ use crate::disk::{Purpose, SharedDisk};
 use crate::log_store::LogStore;
 use crate::runtime;
 use crate::snapshot::Shelf;
-use crate::state::folder::{self, Mark, engine_fault, storage};
+use crate::state::folder::{self, Damaged, Mark, engine_fault, storage};
 use crate::state::{StateStore, panic_message, unbounded_durable_end};
 use crate::types::Payload;
 
@@ -107,7 +107,7 @@ impl Inspection {
     pub async fn open(disk: SharedDisk) -> Result<Inspection, Fault> {
         let mut log = LogStore::open(disk.clone(), Fatal::default(), unbounded_durable_end(), MEMORY_BYTES_MAX).await?;
         let opened = disk.clone();
-        let found = runtime::blocking(move || folder::find(&opened, MEMORY_BYTES_MAX)).await?;
+        let found = runtime::blocking(move || folder::find(&opened, MEMORY_BYTES_MAX, Damaged::IsAnError)).await?;
         let state = log.get_log_state().await.map_err(storage("reading the log"))?;
         let committed = log.read_committed().await.map_err(storage("reading the log"))?;
         let first = match state.last_purged_log_id {

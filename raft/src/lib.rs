@@ -9,6 +9,7 @@ pub mod clock;
 pub mod damage;
 pub mod disk;
 pub mod engine;
+pub mod failpoint;
 pub mod format;
 pub mod identity;
 pub mod inspect;

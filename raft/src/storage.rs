@@ -7,12 +7,12 @@ use std::time::Duration;
 use openraft::type_config::TypeConfigExt as _;
 use openraft_rt::WatchReceiver as _;
 
-use crate::damage::{Fatal, Fault};
+use crate::damage::{Damage, Fatal, Fault};
 use crate::disk::SharedDisk;
 use crate::log_store::LogStore;
 use crate::stages::Stages;
 use crate::state::{self, StateHandle, StateMachine, StateSettings};
-use crate::types::TypeConfig;
+use crate::types::{LogId, TypeConfig};
 
 /// How long closing waits for others to let go of the storage.
 const RELEASE_WAIT: Duration = Duration::from_secs(1);
@@ -49,6 +49,12 @@ impl Storage {
         let durable_end = Arc::new(AtomicU64::new(0));
         let log = LogStore::open(disk.clone(), fatal.clone(), durable_end.clone(), settings.recent_bytes_max).await?;
         let (machine, state) = state::open(disk, settings.state, fatal.clone(), log.synced_end(), durable_end).await?;
+        // What is not in the state comes from the snapshot, and what is in neither from the log: nothing may be in none.
+        let (held, purged) = (state.restorable_log_id(), log.purged_log_id());
+        if held < purged {
+            let index = |id: Option<LogId>| id.map_or(0, |id| id.index());
+            return Err(Damage::StateBehindLog { held: index(held), purged: index(purged) }.into());
+        }
         let stages = log.stages();
         Ok(Storage { machine: machine.noting(stages.clone()), log, state, fatal, stages })
     }

@@ -28,9 +28,9 @@ fn peek<T>(node: &Node, query: impl FnOnce(&State<StateStore>) -> Result<T, Stor
     node.read(Consistency::Stale, query).now_or_never()?.ok()
 }
 
-/// Nothing is under way any more, and all machines stand level.
+/// Nothing is under way any more, and all machines are voters and stand level.
 pub fn is_settled(world: &World) -> bool {
-    world.is_level() && what_is_open(world).is_none()
+    world.is_level() && world.is_staffed() && what_is_open(world).is_none()
 }
 
 /// What of the events is still under way, in words.

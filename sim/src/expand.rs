@@ -3,10 +3,12 @@
 //! Each family of faults has its own stream and its own time line, so faults of different families meet and those of one
 //! family do not. The first second is quiet; faults may last until the run is healed.
 
+use holdfast_raft::failpoint::Point;
 use rand::RngExt;
 use rand::rngs::SmallRng;
 
-use crate::schedule::{Cluster, Fault, Schedule, Target, VERSION, What, Workload};
+use crate::damage::{Harm, Part};
+use crate::schedule::{Cluster, Fault, LOSING_NODES_MIN, Schedule, Target, VERSION, What, Workload};
 use crate::services::{COPIES, Program};
 use crate::streams::stream;
 
@@ -120,6 +122,46 @@ pub const FAMILIES: &[Family] = &[
         draw: transfer,
     },
     Family {
+        name: "points",
+        kinds: &["crash_at"],
+        percent: 40,
+        pause_ms: (1_000, 8_000),
+        lasts_ms: (500, 4_000),
+        draw: crash_at,
+    },
+    Family {
+        name: "lines",
+        kinds: &["damaged", "half_open", "slow_peer", "bandwidth", "swizzle", "wrong_peer"],
+        percent: 40,
+        pause_ms: (1_000, 10_000),
+        lasts_ms: (500, 4_000),
+        draw: lines,
+    },
+    Family {
+        name: "losses",
+        kinds: &["damage", "wipe"],
+        percent: 30,
+        pause_ms: (3_000, 12_000),
+        lasts_ms: (100, 3_000),
+        draw: losses,
+    },
+    Family {
+        name: "members",
+        kinds: &["leave"],
+        percent: 20,
+        pause_ms: (3_000, 12_000),
+        lasts_ms: (500, 4_000),
+        draw: members,
+    },
+    Family {
+        name: "overload",
+        kinds: &["overload"],
+        percent: 10,
+        pause_ms: (3_000, 12_000),
+        lasts_ms: (300, 1_500),
+        draw: overload,
+    },
+    Family {
         name: "bank",
         kinds: &["bank_outage"],
         percent: 40,
@@ -169,7 +211,10 @@ pub fn from_seed(seed: u64, size: Size) -> Schedule {
             if at_ms + for_ms > size.duration_ms {
                 break;
             }
-            faults.push(Fault { id: 0, at_ms, for_ms, what });
+            // Where nobody can be spared, nobody is.
+            if !what.loses_a_node() || size.nodes >= LOSING_NODES_MIN {
+                faults.push(Fault { id: 0, at_ms, for_ms, what });
+            }
             at_ms += for_ms;
         }
     }
@@ -317,6 +362,45 @@ fn service(rng: &mut SmallRng, _nodes: u32) -> What {
     What::CrashService { service, copy: rng.random_range(1..=COPIES) }
 }
 
+fn crash_at(rng: &mut SmallRng, nodes: u32) -> What {
+    let point = Point::ALL[rng.random_range(0..Point::ALL.len())];
+    What::CrashAt { node: target(rng, nodes), point, nth: rng.random_range(1..20), power: rng.random() }
+}
+
+fn lines(rng: &mut SmallRng, nodes: u32) -> What {
+    let node = target(rng, nodes);
+    match rng.random_range(0..6) {
+        0 => What::Damaged { permille: rng.random_range(1..50) },
+        1 => What::HalfOpen { node },
+        2 => What::SlowPeer { node, max_ms: rng.random_range(1..100) },
+        3 => What::Bandwidth { bytes_per_s: rng.random_range(20_000..2_000_000) },
+        4 if nodes > 1 => {
+            let at = rng.random_range(1..=nodes);
+            What::WrongPeer { at, reaches: (at + rng.random_range(0..nodes - 1)) % nodes + 1 }
+        }
+        _ => What::Swizzle { every_ms: rng.random_range(20..300) },
+    }
+}
+
+fn losses(rng: &mut SmallRng, nodes: u32) -> What {
+    let node = target(rng, nodes);
+    match rng.random_range(0..4) {
+        0 => What::Wipe { node, keeps_identity: rng.random() },
+        _ => {
+            let part = Part::ALL[rng.random_range(0..Part::ALL.len())];
+            What::Damage { node, part, harm: Harm::ALL[rng.random_range(0..Harm::ALL.len())] }
+        }
+    }
+}
+
+fn members(rng: &mut SmallRng, nodes: u32) -> What {
+    What::Leave { node: target(rng, nodes), returns: rng.random() }
+}
+
+fn overload(rng: &mut SmallRng, _nodes: u32) -> What {
+    What::Overload { callers: rng.random_range(5..40) }
+}
+
 fn bank(_rng: &mut SmallRng, _nodes: u32) -> What {
     What::BankOutage {}
 }
@@ -341,7 +425,7 @@ mod tests {
             (0..500).flat_map(|seed| from_seed(seed, Size::default()).faults).map(|fault| fault.what.name()).collect();
         kinds.sort_unstable();
         kinds.dedup();
-        assert_eq!(kinds.len(), 24, "{kinds:?}");
+        assert_eq!(kinds.len(), 35, "{kinds:?}");
         let mut of_families: Vec<&str> = FAMILIES.iter().flat_map(|family| family.kinds).copied().collect();
         of_families.sort_unstable();
         assert_eq!(kinds, of_families, "every family says what it draws from");

@@ -8,6 +8,7 @@ use axum::body::Body;
 use holdfast_ledger::command::Submitted;
 use holdfast_raft::identity::Place;
 use holdfast_raft::node::{Answer, JoinRequest, ManageError, Node, Unavailable};
+use holdfast_raft::types::NodeId;
 use http::{HeaderMap, Request, Response};
 use http_body_util::BodyExt;
 use madsim::net::Endpoint;
@@ -47,6 +48,14 @@ pub struct Admit(pub JoinRequest);
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Propose(pub Submitted);
 
+/// An operator takes this node out of the cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Remove(pub NodeId);
+
+/// An operator hands leadership to this node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Transfer(pub NodeId);
+
 impl madsim::net::rpc::Request for HttpCall {
     type Response = HttpAnswer;
     const ID: u64 = 1;
@@ -62,6 +71,16 @@ impl madsim::net::rpc::Request for Propose {
     const ID: u64 = 3;
 }
 
+impl madsim::net::rpc::Request for Remove {
+    type Response = Result<(), ManageError>;
+    const ID: u64 = 4;
+}
+
+impl madsim::net::rpc::Request for Transfer {
+    type Response = Result<(), ManageError>;
+    const ID: u64 = 5;
+}
+
 /// Answers what comes to `endpoint`, as long as this node of the simulation lives.
 pub fn serve(endpoint: &Endpoint, node: Node, router: Router) {
     endpoint.add_rpc_handler(move |call: HttpCall| answer(router.clone(), call));
@@ -69,6 +88,16 @@ pub fn serve(endpoint: &Endpoint, node: Node, router: Router) {
     endpoint.add_rpc_handler(move |Admit(request)| {
         let member = member.clone();
         async move { member.admit(request).await }
+    });
+    let member = node.clone();
+    endpoint.add_rpc_handler(move |Remove(node_id)| {
+        let member = member.clone();
+        async move { member.remove(node_id).await }
+    });
+    let member = node.clone();
+    endpoint.add_rpc_handler(move |Transfer(to)| {
+        let member = member.clone();
+        async move { member.transfer_leader(to).await }
     });
     endpoint.add_rpc_handler(move |Propose(submitted)| {
         let node = node.clone();

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use holdfast_raft::node::{Consistency, JoinRequest, Node, Options, Start};
 use holdfast_raft::settings::Settings;
 use holdfast_raft::storage::StorageSettings;
 use holdfast_raft::transport::sim::SimNetwork;
-use holdfast_raft::types::Intent;
+use holdfast_raft::types::{Intent, NodeId};
 use madsim::net::Endpoint;
 use tokio::time::sleep;
 
@@ -92,6 +92,8 @@ pub struct Stop {
 pub struct Observed {
     states: BTreeMap<u64, Seen>,
     leaders: BTreeMap<u64, u64>,
+    /// Which data folder each node id was given to.
+    folders: BTreeMap<NodeId, u128>,
     /// What must not be, as sentences.
     pub violations: BTreeSet<String>,
     pub stops: Vec<Stop>,
@@ -127,6 +129,14 @@ impl Observed {
         }
     }
 
+    /// A membership says that node `node_id` is the data folder `instance`: no other folder may ever be.
+    pub fn member(&mut self, node_id: NodeId, instance: u128) {
+        let folder = *self.folders.entry(node_id).or_insert(instance);
+        if folder != instance {
+            self.violations.insert(format!("node id {node_id} was given to two data folders"));
+        }
+    }
+
     /// How many leaders there were.
     pub fn leaders(&self) -> usize {
         self.leaders.len()
@@ -148,6 +158,8 @@ pub struct Ground {
     pub machines: BTreeMap<u32, Machine>,
     /// Somebody outside has lost patience: the run is to end.
     pub given_up: Arc<AtomicBool>,
+    /// There is a cluster: who begins anew joins it.
+    pub founded: AtomicBool,
     pub live: Mutex<BTreeMap<u32, Node>>,
     pub observed: Mutex<Observed>,
 }
@@ -176,6 +188,7 @@ pub async fn run(ground: Arc<Ground>, number: u32) {
         Err(reason) => return ground.stopped(number, reason),
     };
     ground.trace.note(format_args!("n{number} is up"));
+    ground.founded.store(true, Ordering::Relaxed);
     let app = app(&ground, number, node.clone());
     let endpoint = match Endpoint::bind(http_addr(number)).await {
         Ok(endpoint) => endpoint,
@@ -197,7 +210,7 @@ async fn start(ground: &Ground, number: u32) -> Result<Node, String> {
     let identity = Identity::open(&*disk).map_err(|error| format!("the identity: {error}"))?;
     let start = match identity.place {
         Some(_) => Start::Continue,
-        None if number == 1 => Start::Bootstrap,
+        None if number == 1 && !ground.founded.load(Ordering::Relaxed) => Start::Bootstrap,
         None => Start::Joined(admission(ground, number, identity.instance).await),
     };
     let options = Options {
@@ -322,6 +335,17 @@ mod tests {
             order.into_iter().for_each(|index| observed.state(1, index, 0, 100 - index));
             assert_eq!(observed.violations.len(), 1);
         }
+    }
+
+    #[test]
+    fn a_node_id_that_is_given_twice_is_seen() {
+        let mut observed = Observed::default();
+        observed.member(7, 1);
+        observed.member(8, 2);
+        observed.member(7, 1);
+        assert!(observed.violations.is_empty());
+        observed.member(7, 2);
+        assert_eq!(observed.violations.len(), 1);
     }
 
     #[test]

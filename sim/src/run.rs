@@ -235,6 +235,7 @@ fn ground(schedule: &Schedule, trace: Arc<Trace>, given_up: Arc<AtomicBool>) -> 
         trace,
         machines,
         given_up,
+        founded: AtomicBool::new(false),
         live: Mutex::default(),
         observed: Mutex::new(Observed::default()),
     }
@@ -288,6 +289,7 @@ async fn simulate(schedule: Schedule, ground: Arc<Ground>, clients: Arc<Clients>
     let machines: Vec<NodeHandle> = clients.map(|client| world.add_client(client)).collect();
     world.add_services();
     let world = Arc::new(world);
+    world.watch_points();
     let listening = madsim::task::spawn(services::listen(world.ground.clone()));
     let mut watching = vec![madsim::task::spawn(world.clone().watch()), listening];
     work(&schedule, &world, &machines, &mut watching, &progress).await;
@@ -398,7 +400,7 @@ async fn become_operator(number: u32, clients: Arc<Clients>) -> Option<Client> {
 /// Everything is healed: the cluster must come to rest, within bounds, and stand before the checks.
 async fn recover(world: &Arc<World>, working: Vec<JoinHandle<()>>, schedule: &Schedule, progress: &Progress) {
     world.ground.trace.note(format_args!("everything is healed"));
-    let healed = |world: &World| world.is_whole() && world.leader().is_some();
+    let healed = |world: &World| world.is_manned() && world.leader().is_some();
     let Some(recovery) = world.wait_until(RECOVERY_MAX, healed).await else {
         return progress
             .find(Class::Liveness, format!("no leader, or a machine is away, {RECOVERY_MAX:?} after healing"));
@@ -416,7 +418,9 @@ async fn recover(world: &Arc<World>, working: Vec<JoinHandle<()>>, schedule: &Sc
     }
     let settling_max = SETTLING_MAX + Duration::from_millis(schedule.workload.lock_ttl_ms);
     if world.wait_until(settling_max, evidence::is_settled).await.is_none() {
-        let open = evidence::what_is_open(world).unwrap_or_else(|| "the machines are not level".into());
+        let open = evidence::what_is_open(world).unwrap_or_else(|| {
+            if world.is_staffed() { "the machines are not level" } else { "the voters are not the machines" }.into()
+        });
         progress.find(Class::Liveness, format!("not at rest {settling_max:?} after healing: {open}"));
     }
     let mut evidence: Evidence = evidence::collect(world).await;

@@ -9,9 +9,11 @@
 use std::fmt;
 
 use holdfast_ledger::planted::Bug;
+use holdfast_raft::failpoint::Point;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::damage::{Harm, Part};
 use crate::services::{COPIES, Program};
 
 /// The version of the file's format. A file of another one is refused.
@@ -20,6 +22,10 @@ pub const VERSION: u32 = 1;
 pub const NODES_MAX: u32 = 7;
 /// Faults of one schedule.
 pub const FAULTS_MAX: usize = 10_000;
+/// Callers of one overload.
+pub const CALLERS_MAX: u32 = 1_000;
+/// A cluster of so many goes on without one of them.
+pub const LOSING_NODES_MIN: u32 = 3;
 /// The longest run, in milliseconds of virtual time.
 pub const DURATION_MS_MAX: u64 = 24 * 3_600_000;
 
@@ -132,6 +138,9 @@ pub enum What {
     Crash { node: Target, power: bool },
     /// All nodes crash at once.
     CrashAll { power: bool },
+    /// The process is killed where it reaches the point for the `nth` time from now, if it does, and started again when the time
+    /// is up. With `power`, unsynced bytes are gone too.
+    CrashAt { node: Target, point: Point, nth: u32, power: bool },
     /// The process stands still; its timers and its peers do not.
     Pause { node: Target },
     /// Nothing reaches the node or leaves it.
@@ -148,6 +157,32 @@ pub enum What {
     Duplicates { permille: u32 },
     /// Of 1,000 messages between nodes, so many are late by up to `max_ms`, and overtaken.
     Delays { permille: u32, max_ms: u64 },
+    /// Of 1,000 messages between nodes, so many arrive with a flipped bit.
+    Damaged { permille: u32 },
+    /// Connections with this node that stand when it begins stay open, and nothing goes through them any more; new ones do.
+    HalfOpen { node: Target },
+    /// The node reads slowly: each message to it takes up to this long, and what is behind it waits.
+    SlowPeer { node: Target, max_ms: u64 },
+    /// The lines between nodes carry so many bytes a second, each way and connection.
+    Bandwidth { bytes_per_s: u64 },
+    /// Links between nodes are cut one after the other, as many as fit into the first half of the time at this pace, and healed in
+    /// another order in the second.
+    Swizzle { every_ms: u64 },
+    /// Who connects to the first node reaches the second.
+    WrongPeer { at: u32, reaches: u32 },
+    /// While the node is down, something happens to a part of its data folder. It needs not recover: it must notice, and an
+    /// operator replaces it.
+    Damage { node: Target, part: Part, harm: Harm },
+    /// The node loses its disk: all of it, and comes back as somebody new; or all but its identity, and must not come back.
+    Wipe { node: Target, keeps_identity: bool },
+    /// The node's folder is copied, and the copy put in its place when the time is up: an old log, and an old vote. Together with
+    /// the loss of a peer that remembers more, nobody can notice, so no seed expands to it.
+    Stale { node: Target },
+    /// An operator takes the node out of the cluster, and in again, as a new one, when the time is up. One that `returns` is first
+    /// started on its old folder.
+    Leave { node: Target, returns: bool },
+    /// So many more callers, without a pause, on the machines of the cluster.
+    Overload { callers: u32 },
     /// Of 1,000 requests and answers of clients, so many are lost.
     ClientLoss { permille: u32 },
     /// The node's wall clock jumps, and stays where it is: `for_ms` counts only against other jumps.
@@ -230,6 +265,7 @@ impl What {
         match self {
             What::Crash { .. } => "crash",
             What::CrashAll { .. } => "crash_all",
+            What::CrashAt { .. } => "crash_at",
             What::Pause { .. } => "pause",
             What::Isolate { .. } => "isolate",
             What::Split { .. } => "split",
@@ -238,6 +274,17 @@ impl What {
             What::Loss { .. } => "loss",
             What::Duplicates { .. } => "duplicates",
             What::Delays { .. } => "delays",
+            What::Damage { .. } => "damage",
+            What::Wipe { .. } => "wipe",
+            What::Stale { .. } => "stale",
+            What::Leave { .. } => "leave",
+            What::Overload { .. } => "overload",
+            What::Damaged { .. } => "damaged",
+            What::HalfOpen { .. } => "half_open",
+            What::SlowPeer { .. } => "slow_peer",
+            What::Bandwidth { .. } => "bandwidth",
+            What::Swizzle { .. } => "swizzle",
+            What::WrongPeer { .. } => "wrong_peer",
             What::ClientLoss { .. } => "client_loss",
             What::ClockJump { .. } => "clock_jump",
             What::ClockDrift { .. } => "clock_drift",
@@ -260,6 +307,13 @@ impl What {
     pub fn target(&self) -> Option<Target> {
         match self {
             What::Crash { node, .. }
+            | What::CrashAt { node, .. }
+            | What::HalfOpen { node }
+            | What::SlowPeer { node, .. }
+            | What::Damage { node, .. }
+            | What::Wipe { node, .. }
+            | What::Stale { node }
+            | What::Leave { node, .. }
             | What::Pause { node }
             | What::Isolate { node }
             | What::ClockJump { node, .. }
@@ -281,10 +335,30 @@ impl What {
         }
     }
 
+    /// Whether the others may have to go on without one of them, for good.
+    pub fn loses_a_node(&self) -> bool {
+        matches!(self, What::Damage { .. } | What::Wipe { .. } | What::Stale { .. } | What::Leave { .. })
+    }
+
+    /// Whether it is about messages between nodes, one by one.
+    pub fn is_of_frames(&self) -> bool {
+        matches!(
+            self,
+            What::Disconnects { .. }
+                | What::Loss { .. }
+                | What::Duplicates { .. }
+                | What::Delays { .. }
+                | What::Damaged { .. }
+                | What::HalfOpen { .. }
+                | What::SlowPeer { .. }
+                | What::Bandwidth { .. }
+        )
+    }
+
     fn numbers(&self) -> Vec<u32> {
         match self {
             What::Split { nodes } => nodes.clone(),
-            What::OneWay { from, to } => vec![*from, *to],
+            What::OneWay { from, to } | What::WrongPeer { at: from, reaches: to } => vec![*from, *to],
             _ => match self.target() {
                 Some(Target::Node(number)) => vec![number],
                 _ => Vec::new(),
@@ -297,6 +371,7 @@ impl What {
             What::Disconnects { permille }
             | What::Loss { permille }
             | What::Duplicates { permille }
+            | What::Damaged { permille }
             | What::Delays { permille, .. }
             | What::ClientLoss { permille }
             | What::BrokerFaults { permille } => Some(*permille),
@@ -401,10 +476,23 @@ impl Schedule {
         {
             wrong.push(format!("fault {id}: there is no copy {copy}, only 1 to {COPIES}"));
         }
-        if let What::OneWay { from, to } = fault.what
-            && from == to
-        {
-            wrong.push(format!("fault {id}: from and to: two nodes"));
+        match fault.what {
+            What::OneWay { from, to } if from == to => wrong.push(format!("fault {id}: from and to: two nodes")),
+            What::WrongPeer { at, reaches } if at == reaches => {
+                wrong.push(format!("fault {id}: at and reaches: two nodes"))
+            }
+            What::CrashAt { nth: 0, .. } => wrong.push(format!("fault {id}: nth: 1 or more")),
+            What::SlowPeer { max_ms: 0, .. } => wrong.push(format!("fault {id}: max_ms: above 0")),
+            What::Bandwidth { bytes_per_s: 0 } => wrong.push(format!("fault {id}: bytes_per_s: above 0")),
+            What::Overload { callers } if !(1..=CALLERS_MAX).contains(&callers) => {
+                wrong.push(format!("fault {id}: callers: 1 to {CALLERS_MAX}"))
+            }
+            _ if fault.what.loses_a_node() && self.nodes < LOSING_NODES_MIN => {
+                let name = fault.what.name();
+                wrong.push(format!("fault {id}: {name}: nodes: at least {LOSING_NODES_MIN}, so that the others go on"));
+            }
+            What::Swizzle { every_ms: 0 } => wrong.push(format!("fault {id}: every_ms: above 0")),
+            _ => {}
         }
     }
 
@@ -513,6 +601,49 @@ what = { split = { nodes = [1, 2] } }
         assert!(Schedule::parse(&crash("payments", 2)).is_ok());
         assert!(refusal(&crash("payments", 3)).contains("fault 2: there is no copy 3"));
         assert!(refusal(&crash("waiters", 1)).contains("unknown variant `waiters`"));
+    }
+
+    #[test]
+    fn what_makes_no_sense_for_a_fault_is_refused() {
+        let with = |what: &str| FILE.replace("{ split = { nodes = [1, 2] } }", what);
+        for (what, says) in [
+            (
+                "{ crash_at = { node = \"n1\", point = \"before_lunch\", nth = 1, power = true } }",
+                "unknown variant `before_lunch`",
+            ),
+            (
+                "{ crash_at = { node = \"n1\", point = \"after_sync\", nth = 0, power = true } }",
+                "fault 2: nth: 1 or more",
+            ),
+            (
+                "{ crash_at = { node = \"n4\", point = \"after_sync\", nth = 1, power = true } }",
+                "fault 2: there is no node 4",
+            ),
+            ("{ damage = { node = \"n1\", part = \"lid\", harm = \"flip\" } }", "unknown variant `lid`"),
+            ("{ damage = { node = \"n1\", part = \"log\", harm = \"scratch\" } }", "unknown variant `scratch`"),
+            ("{ wipe = { node = \"n1\" } }", "keeps_identity"),
+            ("{ wrong_peer = { at = 1, reaches = 1 } }", "fault 2: at and reaches: two nodes"),
+            ("{ wrong_peer = { at = 1, reaches = 7 } }", "fault 2: there is no node 7"),
+            ("{ damaged = { permille = 1001 } }", "fault 2: permille: 1 to 1000"),
+            ("{ slow_peer = { node = \"n1\", max_ms = 0 } }", "fault 2: max_ms: above 0"),
+            ("{ bandwidth = { bytes_per_s = 0 } }", "fault 2: bytes_per_s: above 0"),
+            ("{ swizzle = { every_ms = 0 } }", "fault 2: every_ms: above 0"),
+            ("{ overload = { callers = 0 } }", "fault 2: callers: 1 to 1000"),
+        ] {
+            let said = refusal(&with(what));
+            assert!(said.contains(says), "{what}: {said}");
+            assert!(said.contains("line 35") || said.starts_with("fault 2: "), "{what}: {said}");
+        }
+        let two = with("{ leave = { node = \"n1\", returns = false } }").replace("nodes = 3", "nodes = 2");
+        assert!(refusal(&two).contains("fault 2: leave: nodes: at least 3"));
+    }
+
+    #[test]
+    fn points_are_called_the_same_in_schedules_and_in_reports() {
+        for point in Point::ALL {
+            let what = What::CrashAt { node: Target::Leader, point: *point, nth: 1, power: true };
+            assert!(toml::to_string(&what).expect("a table").contains(point.name()));
+        }
     }
 
     #[test]

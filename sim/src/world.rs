@@ -9,16 +9,25 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use holdfast_raft::disk::Latency;
-use madsim::net::NetSim;
+use holdfast_ledger::command::{Actor, Command, Submitted};
+use holdfast_raft::disk::{FolderCopy, Latency};
+use holdfast_raft::failpoint::{self, Point};
+use holdfast_raft::node::{Node, Status};
+use holdfast_raft::types::NodeId;
+use madsim::net::{Endpoint, NetSim};
 use madsim::runtime::{Handle, NodeHandle};
+use rand::rngs::SmallRng;
+use rand::seq::SliceRandom;
 use tokio::time::sleep;
 
 use crate::client::Clients;
 use crate::clocks::elapsed;
-use crate::machine::{self, Ground, ip};
+use crate::damage::{self, Covered, Harm, Part};
+use crate::hop::{Propose, Transfer};
+use crate::machine::{self, Ground, http_addr, ip};
 use crate::schedule::{Cluster, Fault, Target, What};
 use crate::services::{self, COPIES, Program};
+use crate::streams::stream;
 
 /// How often machines are looked at.
 const LOOK: Duration = Duration::from_millis(20);
@@ -28,6 +37,12 @@ const RESTART_AFTER: Duration = Duration::from_millis(500);
 pub const CLIENTS_FROM: u32 = 100;
 /// Those of services, from here.
 const SERVICES_FROM: u32 = 10_000;
+
+/// The operator's machine.
+const OPERATOR: u32 = 9_999;
+const OPERATOR_IP: std::net::Ipv4Addr = std::net::Ipv4Addr::new(10, 0, 9, 9);
+/// How long an operator or a caller of an overload waits for an answer.
+const ANSWER_WAIT: Duration = Duration::from_secs(2);
 
 /// A fault, the role of the node that it struck, and what the cluster was about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,6 +60,54 @@ pub struct World {
     cluster: Cluster,
     holds: Mutex<Holds>,
     reached: Mutex<BTreeSet<Reached>>,
+    armed: Mutex<Vec<Armed>>,
+    staff: Mutex<Staff>,
+    /// Nodes that died at a point of theirs, from where they cannot be dropped.
+    graves: Mutex<Vec<Node>>,
+}
+
+/// What is known of the machines as members.
+#[derive(Default)]
+struct Staff {
+    /// The node id that each machine had last.
+    ids: BTreeMap<u32, NodeId>,
+    /// How much of each log a watermark covers.
+    covered: BTreeMap<u32, Covered>,
+    /// Old copies of data folders, by the fault that took them.
+    copies: BTreeMap<u32, FolderCopy>,
+    /// Machines with damage, until they are replaced.
+    harmed: BTreeMap<u32, BTreeSet<Part>>,
+    /// Machines that run on an old copy of their folder.
+    stale: BTreeSet<u32>,
+    /// Machines that an operator is busy with.
+    replaced: BTreeSet<u32>,
+}
+
+impl Staff {
+    /// The machine may stop by itself: what it would need to go on is not there.
+    fn may_stop(&self, number: u32) -> bool {
+        let harmed = |parts: &BTreeSet<Part>| {
+            let has = |one, other| parts.contains(&one) || parts.contains(&other);
+            parts.iter().any(|part| part.holds_promises())
+                || has(Part::State, Part::Pointer) && has(Part::Snapshot, Part::Manifest)
+        };
+        self.stale.contains(&number) || self.harmed.get(&number).is_some_and(harmed)
+    }
+
+    /// The machine does not know what it has promised.
+    fn has_lost_promises(&self, number: u32) -> bool {
+        self.harmed.get(&number).is_some_and(|parts| parts.iter().any(|part| part.holds_promises()))
+    }
+}
+
+/// A machine that is to die at a point.
+struct Armed {
+    fault: u32,
+    number: u32,
+    point: Point,
+    /// How often it still has to reach it.
+    left: u32,
+    power: bool,
 }
 
 /// Which faults hold what, by the fault's id.
@@ -87,7 +150,62 @@ impl World {
                 Handle::current().create_node().name(format!("n{number}")).ip(ip(number)).init(power_on).build();
             handles.insert(number, handle);
         }
-        World { ground, clients, handles, cluster, holds: Mutex::default(), reached: Mutex::default() }
+        let operator = Handle::current().create_node().name("operator").ip(OPERATOR_IP.into()).build();
+        handles.insert(OPERATOR, operator);
+        World {
+            ground,
+            clients,
+            handles,
+            cluster,
+            holds: Mutex::default(),
+            reached: Mutex::default(),
+            armed: Mutex::default(),
+            staff: Mutex::default(),
+            graves: Mutex::default(),
+        }
+    }
+
+    /// Sees to it that machines die at the points that are chosen for them, and that all points are counted.
+    pub fn watch_points(self: &Arc<World>) {
+        let world = Arc::downgrade(self);
+        failpoint::watch(Some(Arc::new(move |point| {
+            if let Some(world) = world.upgrade() {
+                world.at_point(point);
+            }
+        })));
+    }
+
+    /// The machine at work now is at a point. If it is to die there, it does so at once: its disk takes nothing more, and none of
+    /// its tasks runs again.
+    fn at_point(&self, point: Point) {
+        let here = madsim::plugin::node();
+        let Some((number, _)) = self.handles.iter().find(|(_, handle)| handle.id() == here) else { return };
+        let number = *number;
+        let reached = |role| Reached { fault: point.name(), role, phase: "crash point" };
+        self.reached.lock().expect("nothing panics while it counts").insert(reached("passed"));
+        let due = {
+            let mut armed = self.armed();
+            let Some(at) = armed.iter().position(|armed| armed.number == number && armed.point == point) else {
+                return;
+            };
+            armed[at].left -= 1;
+            if armed[at].left > 0 { None } else { Some(armed.remove(at)) }
+        };
+        let Some(Armed { fault, power, .. }) = due else { return };
+        self.ground.trace.note(format_args!("fault {fault} strikes n{number} at {}", point.name()));
+        self.reached.lock().expect("nothing panics while it counts").insert(reached("died"));
+        // The node itself is at work below: it is buried when it no longer is.
+        let node = self.ground.live().remove(&number);
+        self.graves().extend(node);
+        self.crash(number, fault, power);
+    }
+
+    fn armed(&self) -> MutexGuard<'_, Vec<Armed>> {
+        self.armed.lock().expect("nothing panics while it arms points")
+    }
+
+    fn graves(&self) -> MutexGuard<'_, Vec<Node>> {
+        self.graves.lock().expect("nothing panics while it buries")
     }
 
     fn holds(&self) -> MutexGuard<'_, Holds> {
@@ -165,6 +283,32 @@ impl World {
                 NetSim::current().unclog_link(self.network_id(*from), self.network_id(*to));
             }
         }
+    }
+
+    /// All links between machines of the cluster.
+    fn node_links(&self) -> Vec<(u32, u32)> {
+        let numbers = || self.ground.machines.keys().copied();
+        numbers().flat_map(|from| numbers().filter(move |to| *to != from).map(move |to| (from, to))).collect()
+    }
+
+    /// Cuts links one after the other in a drawn order, and heals them in another; what is left is healed when the fault ends.
+    fn swizzle(self: &Arc<World>, fault: &Fault, every_ms: u64) {
+        let (world, id) = (self.clone(), fault.id);
+        let mut rng = stream(self.ground.seed, &format!("swizzle {id}"));
+        let mut cut = shuffled(self.node_links(), &mut rng);
+        cut.truncate(usize::try_from(fault.for_ms / 2 / every_ms).unwrap_or(usize::MAX));
+        let healed = shuffled(cut.clone(), &mut rng);
+        let ends = elapsed() + Duration::from_millis(fault.for_ms);
+        madsim::task::spawn(async move {
+            let steps = cut.into_iter().map(|link| (link, true)).chain(healed.into_iter().map(|link| (link, false)));
+            for (link, is_cut) in steps {
+                sleep(Duration::from_millis(every_ms)).await;
+                match is_cut {
+                    true if elapsed() < ends => world.cut(id, &[link]),
+                    _ => world.join(id, &[link]),
+                }
+            }
+        });
     }
 
     fn network_id(&self, number: u32) -> madsim::task::NodeId {
@@ -247,7 +391,7 @@ impl World {
     }
 
     /// Begins a fault. One that needs a leader while there is none does nothing.
-    fn begin(&self, fault: &Fault, target: Option<u32>) {
+    fn begin(self: &Arc<World>, fault: &Fault, target: Option<u32>) {
         let id = fault.id;
         match (&fault.what, target) {
             (What::Crash { power, .. }, Some(number)) => self.crash(number, id, *power),
@@ -258,9 +402,12 @@ impl World {
             (What::Isolate { .. }, Some(number)) => self.cut(id, &self.links(&[number], true)),
             (What::Split { nodes }, _) => self.cut(id, &self.links(nodes, false)),
             (What::OneWay { from, to }, _) => self.cut(id, &[(*from, *to)]),
-            (What::Disconnects { .. } | What::Loss { .. } | What::Duplicates { .. } | What::Delays { .. }, _) => {
-                self.ground.frames.begin(id, fault.what.clone())
+            (What::CrashAt { point, nth, power, .. }, Some(number)) => {
+                self.armed().push(Armed { fault: id, number, point: *point, left: *nth, power: *power });
             }
+            (what, _) if what.is_of_frames() => self.ground.frames.begin(id, what.clone(), target.map(ip)),
+            (What::WrongPeer { at, reaches }, _) => self.ground.frames.detour(id, ip(*at), ip(*reaches)),
+            (What::Swizzle { every_ms }, _) => self.swizzle(fault, *every_ms),
             (What::ClientLoss { permille }, _) => self.clients.loss_permille.store(*permille, Ordering::Relaxed),
             (What::ClockJump { by_ms, .. }, Some(number)) => self.ground.machines[&number].clock.jump(*by_ms),
             (What::ClockDrift { ppm, .. }, Some(number)) => self.ground.machines[&number].clock.drift(*ppm),
@@ -277,6 +424,17 @@ impl World {
                 self.ground.machines[&number].disk().limit(Some(0));
             }
             (What::LyingDisk { .. }, Some(number)) => self.ground.machines[&number].disk().ignore_syncs(true),
+            (What::Damage { part, harm, .. }, Some(number)) => self.damage(number, id, *part, *harm),
+            (What::Wipe { keeps_identity, .. }, Some(number)) => self.lose_disk(number, id, *keeps_identity),
+            (What::Stale { .. }, Some(number)) => {
+                let copy = self.ground.machines[&number].disk().copy();
+                self.staff().copies.insert(id, copy);
+            }
+            (What::Leave { returns, .. }, Some(number)) if self.is_safe_to_lose() => {
+                let ends = elapsed() + Duration::from_millis(fault.for_ms);
+                self.operate(self.clone().take_out(number, id, *returns, ends));
+            }
+            (What::Overload { callers }, _) => self.overload(fault, *callers),
             (What::Transfer { .. }, Some(number)) => self.transfer(number),
             (What::BankOutage {}, _) => self.ground.bank.outage(true),
             (What::BrokerAway {}, _) => self.ground.bus.away(true),
@@ -288,11 +446,11 @@ impl World {
             (What::BrokerLosesEnd { messages }, _) => self.ground.bus.lose_end(*messages),
             (What::BrokerFaults { permille }, _) => self.ground.bus.misbehave(*permille),
             (What::CrashService { service, copy }, _) => self.crash_service(service_number(*service, *copy), id),
-            (_, None) => self.ground.trace.note(format_args!("fault {id} finds nobody")),
+            _ => self.ground.trace.note(format_args!("fault {id} finds nobody")),
         }
     }
 
-    fn end(&self, fault: &Fault, target: Option<u32>) {
+    fn end(self: &Arc<World>, fault: &Fault, target: Option<u32>) {
         let id = fault.id;
         match (&fault.what, target) {
             (What::Crash { .. }, Some(number)) => self.recover(number, id),
@@ -301,9 +459,12 @@ impl World {
             (What::Isolate { .. }, Some(number)) => self.join(id, &self.links(&[number], true)),
             (What::Split { nodes }, _) => self.join(id, &self.links(nodes, false)),
             (What::OneWay { from, to }, _) => self.join(id, &[(*from, *to)]),
-            (What::Disconnects { .. } | What::Loss { .. } | What::Duplicates { .. } | What::Delays { .. }, _) => {
-                self.ground.frames.end(id)
+            (What::CrashAt { .. }, Some(number)) => {
+                self.armed().retain(|armed| armed.fault != id);
+                self.recover(number, id);
             }
+            (What::Swizzle { .. }, _) => self.join(id, &self.node_links()),
+            (what, _) if what.is_of_frames() || matches!(what, What::WrongPeer { .. }) => self.ground.frames.end(id),
             (What::ClientLoss { .. }, _) => self.clients.loss_permille.store(0, Ordering::Relaxed),
             (What::ClockDrift { .. }, Some(number)) => self.ground.machines[&number].clock.drift(0),
             (What::SlowDisk { .. }, Some(number)) => {
@@ -311,6 +472,20 @@ impl World {
             }
             (What::FailedSync { .. } | What::FullDisk { .. }, Some(number)) => self.mend(number, id),
             (What::LyingDisk { .. }, Some(number)) => self.ground.machines[&number].disk().ignore_syncs(false),
+            (What::Damage { .. }, Some(number)) => self.recover(number, id),
+            (What::Wipe { keeps_identity, .. }, Some(number)) => {
+                let old = self.node_id(number);
+                self.recover(number, id);
+                let was_lost = self.staff().copies.remove(&id).is_some();
+                if let (true, false, Some(old)) = (was_lost, *keeps_identity, old) {
+                    let world = self.clone();
+                    self.operate(async move {
+                        world.expel(old).await;
+                        world.end_replacing(number);
+                    });
+                }
+            }
+            (What::Stale { .. }, Some(number)) => self.put_back(number, id),
             (What::BankOutage {}, _) => self.ground.bank.outage(false),
             (What::BrokerAway {} | What::BrokerWiped {}, _) => self.ground.bus.away(false),
             (What::BrokerRestored {}, _) => self.ground.bus.set_back(id),
@@ -335,18 +510,200 @@ impl World {
         }
     }
 
-    fn transfer(&self, to: u32) {
-        let Some(leader) = self.leader() else { return };
-        let (from, to) = {
-            let live = self.ground.live();
-            let (Some(from), Some(to)) = (live.get(&leader), live.get(&to)) else { return };
-            (from.clone(), to.status().node_id)
-        };
+    fn transfer(self: &Arc<World>, to: u32) {
+        let (Some(leader), Some(to)) = (self.leader(), self.node_id(to)) else { return };
         let trace = self.ground.trace.clone();
-        self.handles[&leader].spawn(async move {
-            let result = from.transfer_leader(to).await;
+        self.operate(async move {
+            let endpoint = Endpoint::bind("0.0.0.0:0").await.expect("the operator's machine has a free port");
+            let result = endpoint.call_timeout(http_addr(leader), Transfer(to), ANSWER_WAIT).await;
             trace.note(format_args!("transfer to node {to}: {result:?}"));
         });
+    }
+
+    /// Callers who propose without a pause, each to one machine.
+    fn overload(self: &Arc<World>, fault: &Fault, callers: u32) {
+        let ends = elapsed() + Duration::from_millis(fault.for_ms);
+        let machines = self.ground.machines.len() as u32;
+        for caller in 0..callers {
+            self.operate(async move {
+                let endpoint = Endpoint::bind("0.0.0.0:0").await.expect("the operator's machine has a free port");
+                let to = http_addr(caller % machines + 1);
+                while elapsed() < ends {
+                    let tick = Submitted { actor: Actor::System, idempotency: None, command: Command::Tick };
+                    let answered = endpoint.call_timeout(to, Propose(tick), ANSWER_WAIT).await;
+                    if !matches!(answered, Ok(Ok(_))) {
+                        // A machine that is down refuses at once.
+                        sleep(LOOK).await;
+                    }
+                }
+            });
+        }
+    }
+
+    fn staff(&self) -> MutexGuard<'_, Staff> {
+        self.staff.lock().expect("nothing panics while it holds the staff")
+    }
+
+    /// Where the operator works.
+    pub fn operator(&self) -> &NodeHandle {
+        &self.handles[&OPERATOR]
+    }
+
+    /// Something happens to a part of a machine's folder, while it is down.
+    fn damage(&self, number: u32, fault: u32, part: Part, harm: Harm) {
+        if part.holds_promises() && !self.is_safe_to_lose() {
+            return self.ground.trace.note(format_args!("fault {fault} would be one loss too many"));
+        }
+        self.crash(number, fault, false);
+        let disk = self.ground.machines[&number].disk();
+        let mut rng = stream(self.ground.seed, &format!("damage {fault}"));
+        let covered = self.staff().covered.get(&number).copied().unwrap_or_default();
+        match damage::inflict(&disk, part, harm, &covered, &mut rng) {
+            Some(what) => {
+                self.ground.trace.note(format_args!("n{number}: {what}"));
+                self.staff().harmed.entry(number).or_default().insert(part);
+            }
+            None => self.ground.trace.note(format_args!("n{number} has nothing to damage")),
+        }
+    }
+
+    /// A machine loses all that it has, or all but who it is.
+    fn lose_disk(&self, number: u32, fault: u32, keeps_identity: bool) {
+        if !self.is_safe_to_lose() {
+            return self.ground.trace.note(format_args!("fault {fault} would be one loss too many"));
+        }
+        self.crash(number, fault, false);
+        let disk = self.ground.machines[&number].disk();
+        let mut staff = self.staff();
+        if keeps_identity {
+            disk.wipe(&[damage::IDENTITY]);
+            staff.harmed.entry(number).or_default().insert(Part::Log);
+        } else {
+            staff.copies.insert(fault, disk.copy());
+            staff.replaced.insert(number);
+            disk.wipe(&[]);
+        }
+    }
+
+    /// A machine goes on with an old copy of its folder.
+    fn put_back(self: &Arc<World>, number: u32, fault: u32) {
+        let Some(copy) = self.staff().copies.remove(&fault) else { return };
+        self.kill(number, false);
+        self.ground.machines[&number].disk().restore(&copy);
+        self.staff().stale.insert(number);
+        self.start_unless_down(number);
+        self.operate(self.clone().watch_old(number));
+    }
+
+    /// An operator turns to a machine; answers the node id that it had. `None` if one is busy with it already.
+    pub fn begin_replacing(&self, number: u32) -> Option<NodeId> {
+        let mut staff = self.staff();
+        let old = staff.ids.get(&number).copied()?;
+        staff.replaced.insert(number).then_some(old)
+    }
+
+    pub fn end_replacing(&self, number: u32) {
+        self.staff().replaced.remove(&number);
+    }
+
+    /// The machine begins anew with an empty disk.
+    pub fn empty(&self, number: u32) {
+        self.kill(number, false);
+        self.wipe(number);
+        self.start_unless_down(number);
+    }
+
+    pub fn wipe(&self, number: u32) {
+        self.ground.machines[&number].disk().wipe(&[]);
+        let mut staff = self.staff();
+        staff.harmed.remove(&number);
+        staff.stale.remove(&number);
+    }
+
+    pub fn take_down(&self, number: u32, fault: u32) {
+        self.crash(number, fault, false);
+    }
+
+    /// Lets go of a machine that was taken down; on what its disk has now.
+    pub fn bring_back(&self, number: u32, fault: u32) {
+        if !self.ground.machines[&number].disk().paths().is_empty() {
+            self.staff().stale.insert(number);
+        }
+        self.recover(number, fault);
+    }
+
+    fn start_unless_down(&self, number: u32) {
+        if !self.holds().down.contains_key(&number) {
+            self.start(number);
+        }
+    }
+
+    /// The node id that a machine has, or had last.
+    pub fn node_id(&self, number: u32) -> Option<NodeId> {
+        self.staff().ids.get(&number).copied()
+    }
+
+    /// Who leads, and all members, with whether they vote, as it knows them.
+    pub fn members(&self) -> Option<(u32, Vec<(NodeId, bool)>)> {
+        let leader = self.leader()?;
+        let status = self.ground.live().get(&leader)?.status();
+        Some((leader, status.members.iter().map(|(id, _, votes)| (*id, *votes)).collect()))
+    }
+
+    /// A machine is up as this node.
+    pub fn is_live(&self, node_id: NodeId) -> bool {
+        self.ground.live().values().any(|node| node.status().node_id == node_id)
+    }
+
+    /// The machine is up, votes, and follows a leader.
+    pub fn is_in_place(&self, number: u32) -> bool {
+        let in_place = {
+            let live = self.ground.live();
+            let status = live.get(&number).map(|node| node.status());
+            let votes = |status: &Status| status.members.iter().any(|(id, _, votes)| *votes && *id == status.node_id);
+            status.is_some_and(|status| status.leader.is_some() && votes(&status))
+        };
+        if in_place {
+            self.staff().stale.remove(&number);
+        }
+        in_place
+    }
+
+    /// The voters are the machines, all of them up, and nobody else is a member.
+    pub fn is_staffed(&self) -> bool {
+        let Some((_, members)) = self.members() else { return false };
+        let live: BTreeSet<NodeId> = self.ground.live().values().map(|node| node.status().node_id).collect();
+        live.len() == self.ground.machines.len()
+            && members.iter().all(|(_, votes)| *votes)
+            && members.iter().map(|(id, _)| *id).collect::<BTreeSet<_>>() == live
+    }
+
+    /// One machine may lose its data now: all others have theirs.
+    fn is_safe_to_lose(&self) -> bool {
+        let busy = {
+            let staff = self.staff();
+            let lost = staff.harmed.keys().any(|number| staff.has_lost_promises(*number));
+            lost || !staff.stale.is_empty() || !staff.replaced.is_empty() || !staff.copies.is_empty()
+        };
+        !busy && self.is_staffed()
+    }
+
+    /// Notes who is who, and how far watermarks go. A machine that has lost what it promised must not take part.
+    fn look_at_staff(&self) {
+        let statuses: Vec<(u32, Status)> =
+            self.ground.live().iter().map(|(number, node)| (*number, node.status())).collect();
+        let mut staff = self.staff();
+        for (number, machine) in &self.ground.machines {
+            staff.covered.entry(*number).or_default().look(&machine.disk());
+        }
+        let mut observed = self.ground.observed();
+        for (number, status) in &statuses {
+            let old = staff.ids.insert(*number, status.node_id);
+            if staff.has_lost_promises(*number) && old == Some(status.node_id) {
+                observed.violations.insert(format!("n{number} has lost what it promised, and takes part all the same"));
+            }
+            status.members.iter().for_each(|(id, record, _)| observed.member(*id, record.instance));
+        }
     }
 
     /// Looks at the machines all the time: who leads, and who stopped by itself.
@@ -356,6 +713,7 @@ impl World {
             sleep(LOOK).await;
             let given_up = self.ground.given_up.load(Ordering::Relaxed);
             assert!(!given_up, "only {:?} of virtual time in too much real time: somebody spins", elapsed());
+            self.look_at_staff();
             let statuses: Vec<_> = self.ground.live().values().map(|node| node.status()).collect();
             for status in statuses.iter().filter(|status| status.leader == Some(status.node_id)) {
                 self.ground.observed().leader(status.term, status.node_id);
@@ -365,6 +723,7 @@ impl World {
                 leader = leads;
                 self.ground.trace.note(format_args!("leader {leader:?}"));
             }
+            self.graves().clear();
             let stops = std::mem::take(&mut self.ground.observed().stops);
             stops.into_iter().for_each(|stop| self.clone().bury(stop));
         }
@@ -384,6 +743,9 @@ impl World {
         if broken {
             return;
         }
+        if self.staff().may_stop(number) {
+            return self.operate(self.clone().replace(number));
+        }
         self.ground.observed().violations.insert(format!("n{number} stopped by itself: {}", stop.reason));
         let world = self.clone();
         madsim::task::spawn(async move {
@@ -399,6 +761,8 @@ impl World {
     pub async fn end_all(&self) {
         self.handles.values().for_each(|handle| Handle::current().kill(handle.id()));
         self.ground.live().clear();
+        self.graves().clear();
+        failpoint::watch(None);
         sleep(LOOK).await;
     }
 
@@ -420,12 +784,17 @@ impl World {
     pub fn is_formed(&self) -> bool {
         let machines = self.ground.machines.len();
         let live = self.ground.live();
-        let voters = |node: &holdfast_raft::node::Node| {
-            node.status().members.iter().filter(|(_, _, is_voter)| *is_voter).count()
-        };
+        let voters = |node: &Node| node.status().members.iter().filter(|(_, _, is_voter)| *is_voter).count();
         let all = live.len() == machines && live.values().all(|node| voters(node) == machines);
         drop(live);
         all && self.leader().is_some()
+    }
+
+    /// All machines are up but those that an operator is busy with.
+    pub fn is_manned(&self) -> bool {
+        let live = self.ground.live();
+        let staff = self.staff();
+        self.ground.machines.keys().all(|number| live.contains_key(number) || staff.replaced.contains(number))
     }
 
     /// All machines are up.
@@ -445,6 +814,11 @@ impl World {
 /// The simulated machine of one copy.
 fn service_number(program: Program, copy: u32) -> u32 {
     SERVICES_FROM + program as u32 * COPIES + copy
+}
+
+fn shuffled<T>(mut list: Vec<T>, rng: &mut SmallRng) -> Vec<T> {
+    list.shuffle(rng);
+    list
 }
 
 fn latency((least, most): (u64, u64)) -> Latency {

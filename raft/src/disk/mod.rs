@@ -20,7 +20,7 @@ mod simulated;
 
 #[cfg(not(madsim))]
 pub use folder::Folder;
-pub use simulated::{Latency, SimDisk};
+pub use simulated::{FolderCopy, Latency, SimDisk};
 
 /// What a database is for, which decides how its engine is tuned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

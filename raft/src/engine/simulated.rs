@@ -14,6 +14,7 @@ use holdfast_ledger::planted::{Bug, at_work};
 
 use super::{Batch, Change, Durability, Engine, EngineError, Order, TableNumber};
 use crate::disk::{Disk, SimDisk};
+use crate::failpoint::{Point, reach};
 
 /// The journal is folded into the image when it is longer than this and than the image, in bytes.
 const JOURNAL_BYTES_MAX: usize = 1 << 20;
@@ -91,6 +92,7 @@ impl Engine for SimEngine {
         held.journal_bytes += framed.len();
         apply(&mut held.rows, batch);
         if durability == Durability::Synced {
+            reach(Point::BeforeSync);
             self.disk.sync_file(&self.journal).map_err(io("syncing"))?;
         }
         if held.journal_bytes > JOURNAL_BYTES_MAX.max(held.image_bytes) {

@@ -18,9 +18,10 @@ use tokio::sync::{mpsc, oneshot};
 
 use self::chain::Purged;
 use self::recent::Recent;
+use self::watermark::Watermark;
 use self::writer::{Op, QUEUE_OPS_MAX, Writer};
 use crate::damage::{Fatal, Fault};
-use crate::disk::SharedDisk;
+use crate::disk::{Disk, SharedDisk};
 use crate::engine::SharedEngine;
 use crate::runtime::{self, WatchReceiver, WatchSender, watch_channel};
 use crate::stages::Stages;
@@ -123,6 +124,24 @@ impl LogStore {
         let writer = Writer::new(shared.clone(), disk, found.chain, found.watermark);
         runtime::dedicated(writer.run(ops));
         Ok(LogStore { shared, queue, synced_end: synced_end_seen })
+    }
+
+    /// Whether a log was ever begun in `disk`: its watermark is written before anything else of it. Blocks.
+    pub fn was_opened(disk: &dyn Disk) -> io::Result<bool> {
+        Ok(disk.read(watermark::FILE)?.is_some())
+    }
+
+    /// Begins a log in a folder that has none. Blocks.
+    pub fn begin(disk: &dyn Disk) -> io::Result<()> {
+        if !LogStore::was_opened(disk)? {
+            Watermark::default().write(disk)?;
+        }
+        Ok(())
+    }
+
+    /// The last entry that was purged.
+    pub fn purged_log_id(&self) -> Option<LogId> {
+        self.shared.held().purged_id
     }
 
     /// All entries with an index lower than this are synced. It goes back when entries are truncated.

@@ -79,7 +79,7 @@ pub fn find(disk: &SharedDisk, recent_bytes_max: usize) -> Result<Found, Fault> 
         vote_term: found.vote.map_or(0, |vote| vote.leader_id.term),
     };
     if watermark != Some(found.watermark) {
-        found.watermark.write(disk)?;
+        found.watermark.write(&**disk)?;
     }
     Ok(found)
 }

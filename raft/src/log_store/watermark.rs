@@ -8,10 +8,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::damage::{Damage, Fault};
-use crate::disk::SharedDisk;
+use crate::disk::{Disk, SharedDisk};
 use crate::format;
 
-const FILE: &str = "watermark";
+pub const FILE: &str = "watermark";
 const CHECKSUM_BYTES: usize = 4;
 
 /// Acknowledged at least.
@@ -42,7 +42,7 @@ impl Watermark {
     }
 
     /// Durable when this returns.
-    pub fn write(self, disk: &SharedDisk) -> Result<(), Fault> {
+    pub fn write(self, disk: &dyn Disk) -> Result<(), Fault> {
         let record = format::encode(&self);
         let mut content = crc32c::crc32c(&record).to_le_bytes().to_vec();
         content.extend_from_slice(&record);
@@ -64,7 +64,7 @@ mod tests {
         let disk: SharedDisk = Arc::new(simulated.clone());
         assert_eq!(Watermark::read(&disk), Ok(None));
         let mark = Watermark { synced_end: 7, vote_term: 3 };
-        mark.write(&disk).expect("written");
+        mark.write(&*disk).expect("written");
         assert_eq!(Watermark::read(&disk), Ok(Some(mark)));
         simulated.flip_bit(FILE, 6, 0).expect("is there");
         assert!(matches!(Watermark::read(&disk), Err(Fault::Damage(Damage::Unreadable { .. }))));

@@ -24,6 +24,7 @@ use super::watermark::Watermark;
 use crate::damage::Fault;
 use crate::disk::SharedDisk;
 use crate::engine::{Batch, Change, Durability, Order};
+use crate::failpoint::{Point, reach};
 use crate::format::{self, LogIdRecord, VoteRecord};
 use crate::types::{Entry, LogId, TypeConfig, Vote};
 
@@ -186,7 +187,9 @@ impl Writer {
         }
         let result = self.attempt(|writer| {
             let begun = TypeConfig::now();
+            reach(if vote.is_some() { Point::BeforeVoteSave } else { Point::BeforeLogWrite });
             writer.shared.engine.write(batch, durability).map_err(fault("writing the log"))?;
+            reach(if vote.is_some() { Point::AfterVoteSave } else { Point::AfterSync });
             if synced {
                 let took = TypeConfig::now() - begun;
                 metrics::histogram!("holdfast_log_sync_seconds").record(took.as_secs_f64());
@@ -212,7 +215,7 @@ impl Writer {
     /// Removes the entries from `end` on.
     fn truncate(&mut self, end: u64) -> Result<(), Fault> {
         if self.watermark.synced_end > end {
-            Watermark { synced_end: end, ..self.watermark }.write(&self.disk)?;
+            Watermark { synced_end: end, ..self.watermark }.write(&*self.disk)?;
             self.watermark.synced_end = end;
         }
         self.shared.lower_synced_end(end);
@@ -234,7 +237,9 @@ impl Writer {
             from = chain::entry_key(index_of(last)? + 1);
             batch.extend(rows.into_iter().map(|(key, _)| Change::Delete { table: ENTRIES, key }));
         }
+        reach(Point::BeforeTruncate);
         self.shared.engine.write(batch, Durability::Synced).map_err(fault("truncating the log"))?;
+        reach(Point::AfterTruncate);
         // Entries that were on their way when the log was truncated have been written meanwhile, and are gone again.
         self.shared.held().recent.truncate(end);
         Ok(())
@@ -264,7 +269,9 @@ impl Writer {
             Change::DeleteRange { table: ENTRIES, from: chain::entry_key(0), to: chain::entry_key(next) },
             Change::Put { table: RECORDS, key: Bytes::from_static(PURGED), row: format::encode(&purged) },
         ];
+        reach(Point::BeforePurge);
         self.shared.engine.write(batch, Durability::Unsynced).map_err(fault("purging the log"))?;
+        reach(Point::AfterPurge);
         self.shared.held().purged = Some(purged);
         self.shared.raise_synced_end(next);
         Ok(())
@@ -287,7 +294,7 @@ impl Writer {
         let vote_term = self.shared.held().vote.map_or(0, |vote| vote.leader_id.term);
         let watermark = Watermark { synced_end: *self.shared.synced_end.borrow_watched(), vote_term };
         if watermark != self.watermark {
-            watermark.write(&self.disk)?;
+            watermark.write(&*self.disk)?;
             self.watermark = watermark;
         }
         Ok(())

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use openraft::type_config::TypeConfigExt;
 
 use super::floors::Floors;
+use crate::damage::{Damage, Fatal};
 use crate::format::{LogIdRecord, VoteRecord};
 use crate::identity::Place;
 use crate::session::{CallError, Hello, Lane, OpenError, Reach, Refused, Session};
@@ -44,18 +45,21 @@ pub struct Links {
     instance: u128,
     pub settings: Settings,
     pub floors: Floors,
+    /// For what peers say of this node's own data.
+    fatal: Fatal,
     slots: Mutex<BTreeMap<(NodeId, Lane), Slot>>,
     raft: OnceLock<Raft>,
 }
 
 impl Links {
     /// `place` and `instance` say who this node is.
-    pub fn new(transport: Arc<dyn Transport>, place: Place, instance: u128, settings: Settings) -> Links {
+    pub fn new(transport: Arc<dyn Transport>, place: Place, instance: u128, settings: Settings, fatal: Fatal) -> Links {
         Links {
             transport,
             place,
             instance,
             settings,
+            fatal,
             floors: Floors::default(),
             slots: Mutex::default(),
             raft: OnceLock::new(),
@@ -65,6 +69,14 @@ impl Links {
     /// Tells the links of the node that they serve, once there is one.
     pub fn attach(&self, raft: Raft) {
         assert!(self.raft.set(raft).is_ok(), "a node is attached to its links once");
+    }
+
+    /// Asks for a snapshot of what is applied here.
+    pub async fn make_snapshot(&self) {
+        if let Some(raft) = self.raft.get() {
+            // Replication that has stopped needs none.
+            let _ = raft.trigger().snapshot().await;
+        }
     }
 
     /// How far this node's own data reaches.
@@ -102,7 +114,14 @@ impl Links {
             lane,
         };
         let timeout = self.settings.connect_timeout();
-        let session = Session::open(&*self.transport, &record.peer_addr, &hello, timeout).await?;
+        let opened = Session::open(&*self.transport, &record.peer_addr, &hello, timeout).await;
+        if let Err(OpenError::Refused(Refused::WentBack { node_id, what })) = &opened
+            && *node_id == self.place.node_id
+        {
+            // It remembers what this node had acknowledged; another peer may not, and would let it vote.
+            self.fatal.latch(Damage::WentBack { what: what.clone() }.into());
+        }
+        let session = opened?;
         if let Some(what) = self.floors.gone_back(to, &session.welcome().reach) {
             tracing::error!(node_id = to, what, "a peer has lost data that it had acknowledged; it is refused");
             return Err(OpenError::Refused(Refused::WentBack { node_id: to, what: what.into() }));

@@ -11,10 +11,8 @@ use std::time::Duration;
 use bytes::{Buf, BufMut, Bytes};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use openraft::StorageError;
 use openraft::errors::{NetworkError, StreamingError, Unreachable};
 use openraft::raft::SnapshotResponse;
-use openraft::type_config::TypeConfigExt;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
@@ -76,13 +74,18 @@ pub(super) async fn send(
 async fn send_files(peer: &Peer, session: &Session, files: &SnapshotFiles) -> Result<(), StreamingError<TypeConfig>> {
     let mut in_flight: VecDeque<Call> = VecDeque::new();
     for (number, record) in files.manifest().files.iter().enumerate() {
-        let mut offset = 0;
+        let (mut offset, mut crc) = (0, 0);
         while offset < record.bytes {
-            let chunk = files.read(number, offset, CHUNK_BYTES).await.map_err(unreadable)?;
-            if chunk.is_empty() {
-                return Err(unreadable(io::ErrorKind::UnexpectedEof.into()));
-            }
+            let chunk = match files.read(number, offset, CHUNK_BYTES).await {
+                Ok(chunk) if !chunk.is_empty() => chunk,
+                Ok(_) => return Err(condemn(peer, files, io::ErrorKind::UnexpectedEof.into()).await),
+                Err(error) => return Err(condemn(peer, files, error).await),
+            };
             offset += chunk.len() as u64;
+            crc = crc32c::crc32c_append(crc, &chunk);
+            if offset == record.bytes && crc != record.crc32c {
+                return Err(condemn(peer, files, io::Error::other("a file's checksum is wrong")).await);
+            }
             if in_flight.len() >= CHUNKS_IN_FLIGHT_MAX {
                 acknowledged(peer, session, in_flight.pop_front()).await?;
             }
@@ -105,9 +108,12 @@ async fn acknowledged(peer: &Peer, session: &Session, call: Option<Call>) -> Res
     peer.links.within(session, CHUNK_TIMEOUT, call).await.map(|_| ()).map_err(streaming_error)
 }
 
-/// The sender's own snapshot cannot be read.
-fn unreadable(error: io::Error) -> StreamingError<TypeConfig> {
-    StorageError::read_snapshot(None, TypeConfig::err_from_error(&error)).into()
+/// The sender's own snapshot cannot be used: another one is made, and openraft tries again.
+async fn condemn(peer: &Peer, files: &SnapshotFiles, error: io::Error) -> StreamingError<TypeConfig> {
+    tracing::error!(%error, path = files.path(), "a snapshot is damaged; another one is made");
+    files.condemn();
+    peer.links.make_snapshot().await;
+    Unreachable::new(&error).into()
 }
 
 fn streaming_error(error: LinkError) -> StreamingError<TypeConfig> {

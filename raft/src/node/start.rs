@@ -10,8 +10,10 @@ use openraft::type_config::TypeConfigExt;
 
 use super::{Core, Options, Start, StartError, tasks};
 use crate::clock::ClockGuard;
+use crate::damage::Damage;
 use crate::disk::SharedDisk;
 use crate::identity::{Identity, Place};
+use crate::log_store::LogStore;
 use crate::network::message::ManageMessage;
 use crate::network::{Links, Network};
 use crate::plan::Change;
@@ -58,7 +60,7 @@ pub(super) async fn start(options: Options) -> Result<Arc<Core>, StartError> {
     let storage = Storage::open(disk.clone(), storage_settings).await?;
     let closing = storage.closing();
     let Storage { log, machine, state, fatal, stages } = storage;
-    let links = Arc::new(Links::new(transport, place, identity.instance, settings.clone()));
+    let links = Arc::new(Links::new(transport, place, identity.instance, settings.clone(), fatal.clone()));
     let raft = Raft::new(place.node_id, Arc::new(config), Network::new(links.clone()), log, machine)
         .await
         .map_err(|error| StartError::Replication(error.to_string()))?;
@@ -93,8 +95,15 @@ pub(super) async fn start(options: Options) -> Result<Arc<Core>, StartError> {
 
 /// The folder's identity, and the place that it has or asks for.
 async fn open_identity(disk: SharedDisk, start: Start) -> Result<(Identity, Place), StartError> {
-    let opened = runtime::blocking(move || Identity::open(&*disk)).await;
-    let identity = opened.map_err(StartError::Disk)?;
+    let opened = runtime::blocking(move || {
+        let identity = Identity::open(&*disk)?;
+        // The log is begun before the place is written: a folder that has its place and no log has lost it, votes and all.
+        match identity.place {
+            Some(_) if !LogStore::was_opened(&*disk)? => Err(Damage::LogMissing.into()),
+            _ => Ok(identity),
+        }
+    });
+    let identity = opened.await.map_err(StartError::Disk)?;
     let place = match (identity.place, start) {
         (Some(place), _) => place,
         (None, Start::Joined(place)) => place,

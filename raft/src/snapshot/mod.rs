@@ -10,6 +10,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 
@@ -40,11 +41,13 @@ struct HeldDirectory {
     disk: SharedDisk,
     path: String,
     manifest: Manifest,
+    /// Found to be damaged: the next one takes its place, however old it is.
+    condemned: AtomicBool,
 }
 
 impl SnapshotFiles {
     fn new(disk: SharedDisk, path: String, manifest: Manifest) -> SnapshotFiles {
-        SnapshotFiles { held: Arc::new(HeldDirectory { disk, path, manifest }) }
+        SnapshotFiles { held: Arc::new(HeldDirectory { disk, path, manifest, condemned: AtomicBool::new(false) }) }
     }
 
     pub fn manifest(&self) -> &Manifest {
@@ -73,6 +76,15 @@ impl SnapshotFiles {
         let path = format!("{}/{}", self.held.path, record.name);
         let held = self.held.clone();
         runtime::blocking(move || held.disk.read_at(&path, offset, bytes.min(CHUNK_BYTES_MAX))).await
+    }
+
+    /// Its files are not what its manifest says.
+    pub(crate) fn condemn(&self) {
+        self.held.condemned.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_condemned(&self) -> bool {
+        self.held.condemned.load(Ordering::Relaxed)
     }
 
     /// Reads all of it and compares it with its manifest. Blocks.

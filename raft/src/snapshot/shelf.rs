@@ -3,14 +3,16 @@
 //! Complete snapshots stand in `snapshots/`, everything unfinished in `tmp/`, and a rename takes one to the other. Nothing is
 //! removed that somebody holds; it is looked through again whenever something is added.
 
+use std::fmt::Display;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use holdfast_ledger::planted::{Bug, at_work};
 
 use super::{CHUNK_BYTES_MAX, Manifest, SnapshotFiles, SnapshotReceiver};
-use crate::damage::Damage;
+use crate::damage::Fault;
 use crate::disk::SharedDisk;
+use crate::failpoint::{Point, reach};
 use crate::format::SnapshotMetaRecord;
 
 const COMPLETE: &str = "snapshots";
@@ -26,6 +28,17 @@ struct Directories {
     replaced: Vec<SnapshotFiles>,
     incoming: Vec<SnapshotFiles>,
     next_number: u64,
+}
+
+/// A snapshot that nobody can use goes: the state is a copy of its own, and another snapshot is made of it.
+fn abandon(disk: &SharedDisk, path: &str, reason: impl Display) -> io::Result<()> {
+    tracing::error!(path, %reason, "a damaged snapshot is removed");
+    disk.remove_dir(path)
+}
+
+fn is_damage(error: &io::Error) -> bool {
+    let fault = error.get_ref().and_then(|inner| inner.downcast_ref::<Fault>());
+    matches!(fault, Some(Fault::Damage(_))) || error.kind() == io::ErrorKind::InvalidData
 }
 
 /// All snapshots of a data folder.
@@ -47,12 +60,11 @@ impl Shelf {
             let number = name.rsplit('-').next().and_then(|number| number.parse::<u64>().ok());
             next_number = next_number.max(number.map_or(0, |number| number + 1));
             let path = format!("{COMPLETE}/{name}");
-            match Manifest::read(&*disk, &path)? {
-                Some(manifest) => found.push(SnapshotFiles::new(disk.clone(), path, manifest)),
-                None => {
-                    let (what, reason) = (format!("snapshot {path}"), "it has no manifest".to_string());
-                    return Err(Damage::Unreadable { what, reason }.into());
-                }
+            match Manifest::read(&*disk, &path) {
+                Ok(Some(manifest)) => found.push(SnapshotFiles::new(disk.clone(), path, manifest)),
+                Ok(None) => abandon(&disk, &path, "it has no manifest")?,
+                Err(error) if is_damage(&error) => abandon(&disk, &path, error)?,
+                Err(error) => return Err(error),
             }
         }
         found.sort_by_key(|files| (files.manifest().meta.last_log_id, files.path().to_string()));
@@ -99,6 +111,7 @@ impl Shelf {
         let mut directories = self.directories();
         if let Some(current) = &directories.current
             && current.manifest().meta.last_log_id >= files.manifest().meta.last_log_id
+            && !current.is_condemned()
         {
             let current = current.clone();
             if current.path() != files.path() {
@@ -110,7 +123,9 @@ impl Shelf {
         directories.next_number += 1;
         let (term, index) = files.manifest().meta.last_log_id.map_or((0, 0), |id| (id.term, id.index));
         let path = format!("{COMPLETE}/{term}-{index}-{}", directories.next_number);
+        reach(Point::BeforeSnapshotRename);
         self.disk.rename_dir(files.path(), &path)?;
+        reach(Point::AfterSnapshotRename);
         directories.incoming.retain(|incoming| incoming.path() != files.path());
         let placed = SnapshotFiles::new(self.disk.clone(), path, files.manifest().clone());
         let replaced = directories.current.replace(placed.clone());

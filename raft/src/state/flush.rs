@@ -20,6 +20,7 @@ use super::overlay::Overlay;
 use crate::damage::{Damage, Fault};
 use crate::disk::{Purpose, SharedDisk};
 use crate::engine::{Durability, SharedEngine};
+use crate::failpoint::{Point, reach};
 use crate::runtime::WatchReceiver;
 use crate::snapshot::SnapshotFiles;
 use crate::types::TypeConfig;
@@ -97,8 +98,10 @@ impl Flusher {
         if !delay.is_zero() {
             TypeConfig::sleep(delay).await;
         }
+        reach(Point::BeforeFlush);
         let written = self.engine.write(batch, Durability::Unsynced).map_err(engine_fault("flushing the state"));
         latching(shared, written)?;
+        reach(Point::AfterFlush);
         let flushed = shared.write(|held| {
             held.flushed = mark.last_applied;
             held.state.store_mut().flushed()
@@ -130,13 +133,17 @@ impl Flusher {
 
     async fn checkpoint(&mut self, shared: &Shared) -> Result<(String, Mark), Fault> {
         self.flush(shared).await?;
+        // The log is purged up to the snapshot: should that be damaged one day, the state itself has what it held.
+        latching(shared, self.engine.sync().map_err(engine_fault("syncing the state")))?;
         let (path, mark) = (shared.shelf.unfinished_path(), folder::read_mark(&*self.engine)?);
         latching(shared, self.engine.checkpoint(&path).map_err(engine_fault("making a snapshot")))?;
+        reach(Point::SnapshotWritten);
         Ok((path, mark))
     }
 
     fn install(&mut self, shared: &Shared, files: &SnapshotFiles) -> Result<(), Fault> {
         let doing = "installing a snapshot";
+        reach(Point::BeforeSnapshotInstall);
         let directory = folder::next_directory(&self.directory);
         self.disk.remove_dir(&directory).map_err(storage(doing))?;
         self.disk.copy_dir(files.path(), &directory).map_err(storage(doing))?;
@@ -152,7 +159,9 @@ impl Flusher {
             let (what, reason) = (format!("snapshot {}", files.path()), "it holds another position".to_string());
             return Err(Damage::Unreadable { what, reason }.into());
         }
+        reach(Point::SnapshotCopied);
         folder::point(&self.disk, &directory)?;
+        reach(Point::AfterSnapshotInstall);
         let last_applied = mark.last_applied;
         let replaced = shared.write(|held| {
             held.last_applied = mark.last_applied;

@@ -2,6 +2,9 @@
 //!
 //! Installing a snapshot makes a new directory and then replaces one small file that names the directory in use: that is
 //! the moment of the change. Directories that are not named are left over and removed when the folder is opened.
+//!
+//! A database that is damaged is given up for an empty one: replication installs the newest snapshot in it and applies the
+//! log after that, and what neither has, it says, and stops.
 
 use std::sync::Arc;
 
@@ -43,6 +46,15 @@ impl Mark {
     }
 }
 
+/// What becomes of a state that is damaged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Damaged {
+    /// It is given up for an empty one, for replication to fill.
+    IsBuiltAnew,
+    /// It is left as it is.
+    IsAnError,
+}
+
 /// The state as it was found in a data folder.
 pub struct Found {
     pub engine: SharedEngine,
@@ -67,34 +79,67 @@ pub fn engine_fault(doing: &'static str) -> impl Fn(EngineError) -> Fault {
 }
 
 /// Opens the state that the folder names, an empty one in a new folder, and removes what is left over. Blocks.
-pub fn find(disk: &SharedDisk, cache_bytes_max: usize) -> Result<Found, Fault> {
+pub fn find(disk: &SharedDisk, cache_bytes_max: usize, damaged: Damaged) -> Result<Found, Fault> {
     let doing = "opening the state";
     let shelf = Arc::new(Shelf::open(disk.clone()).map_err(storage(doing))?);
     let named = disk.read(POINTER_FILE).map_err(storage(doing))?;
-    let directory = match &named {
-        Some(name) => String::from_utf8_lossy(name).into_owned(),
-        None => format!("{DIRECTORY_PREFIX}0"),
-    };
-    if number(&directory).is_none() {
+    let named = named.map(|name| String::from_utf8_lossy(&name).into_owned());
+    let first = || format!("{DIRECTORY_PREFIX}0");
+    let is_new = named.is_none();
+    let mut directory = named.unwrap_or_else(first);
+    let mut damage = number(&directory).is_none().then(|| {
         let (what, reason) = (POINTER_FILE.to_string(), format!("it names {directory:?}"));
-        return Err(Damage::Unreadable { what, reason }.into());
-    }
-    if named.is_none() {
+        Fault::from(Damage::Unreadable { what, reason })
+    });
+    if damage.is_some() {
+        directory = first();
+    } else if is_new {
         point(disk, &directory)?;
+    }
+    if let (Some(fault), Damaged::IsAnError) = (&damage, damaged) {
+        return Err(fault.clone());
     }
     for name in disk.list("").map_err(storage(doing))? {
         if name != directory && number(&name).is_some() {
             disk.remove_dir(&name).map_err(storage(doing))?;
         }
     }
-    let engine = disk.open_engine(&directory, Purpose::State).map_err(engine_fault(doing))?;
-    let (state, mark) = load(&engine, cache_bytes_max)?;
+    let mut opened = None;
+    if damage.is_none() {
+        match open(disk, &directory, cache_bytes_max) {
+            Ok(found) => opened = Some(found),
+            Err(fault @ Fault::Damage(_)) if damaged == Damaged::IsBuiltAnew => damage = Some(fault),
+            Err(fault) => return Err(fault),
+        }
+    }
+    if let Some(fault) = damage {
+        tracing::error!(%fault, "the state is built anew from snapshot and log");
+        let next = next_directory(&directory);
+        let old = std::mem::replace(&mut directory, next);
+        disk.remove_dir(&directory).map_err(storage(doing))?;
+        point(disk, &directory)?;
+        disk.remove_dir(&old).map_err(storage(doing))?;
+    }
+    let (engine, state, mark) = match opened {
+        Some(found) => found,
+        None => open(disk, &directory, cache_bytes_max)?,
+    };
     // What a killed process left in the system's cache counts as durable from here on.
     engine.sync().map_err(engine_fault("syncing the state"))?;
     Ok(Found { engine, directory, state, mark, shelf })
 }
 
-fn damaged(reason: impl ToString) -> Fault {
+fn open(
+    disk: &SharedDisk,
+    directory: &str,
+    cache_bytes_max: usize,
+) -> Result<(SharedEngine, State<StateStore>, Mark), Fault> {
+    let engine = disk.open_engine(directory, Purpose::State).map_err(engine_fault("opening the state"))?;
+    let (state, mark) = load(&engine, cache_bytes_max)?;
+    Ok((engine, state, mark))
+}
+
+fn unreadable(reason: impl ToString) -> Fault {
     Damage::Unreadable { what: "the state".to_string(), reason: reason.to_string() }.into()
 }
 
@@ -102,8 +147,8 @@ fn damaged(reason: impl ToString) -> Fault {
 pub fn read_mark(engine: &dyn Engine) -> Result<Mark, Fault> {
     let row = engine.get(MARKS, APPLIED).map_err(engine_fault("reading the state"))?;
     let Some(row) = row else { return Ok(Mark::default()) };
-    let record: SnapshotMetaRecord = format::decode(&row).map_err(damaged)?;
-    let meta = SnapshotMeta::try_from(record).map_err(damaged)?;
+    let record: SnapshotMetaRecord = format::decode(&row).map_err(unreadable)?;
+    let meta = SnapshotMeta::try_from(record).map_err(unreadable)?;
     Ok(Mark { last_applied: meta.last_log_id, membership: meta.last_membership })
 }
 
@@ -111,10 +156,10 @@ pub fn read_mark(engine: &dyn Engine) -> Result<Mark, Fault> {
 pub fn load(engine: &SharedEngine, cache_bytes_max: usize) -> Result<(State<StateStore>, Mark), Fault> {
     let mark = read_mark(&**engine)?;
     let store = StateStore::new(engine.clone(), cache_bytes_max);
-    let state = State::open(store).map_err(damaged)?;
+    let state = State::open(store).map_err(unreadable)?;
     let (applied, entry) = (mark.last_applied.map_or(0, |id| id.index()), state.meta().index);
     if entry > applied {
-        return Err(damaged(format!("it says that entry {entry} is applied, and that {applied} is the last one")));
+        return Err(unreadable(format!("it says that entry {entry} is applied, and that {applied} is the last one")));
     }
     Ok((state, mark))
 }

@@ -25,6 +25,7 @@ use super::flush::FlusherOp;
 use super::folder::storage;
 use super::{Held, Shared, closed};
 use crate::damage::Fault;
+use crate::failpoint::{Point, reach};
 use crate::runtime::{self, WatchReceiver};
 use crate::snapshot::SnapshotFiles;
 use crate::stages::Stages;
@@ -96,10 +97,12 @@ impl StateMachine {
                 None
             }
             EntryPayload::Membership(membership) => {
+                reach(Point::BeforeMembershipApply);
                 self.shared.write(|held| {
                     held.last_applied = Some(log_id);
                     held.membership = StoredMembership::new(Some(log_id), membership);
                 });
+                reach(Point::AfterMembershipApply);
                 None
             }
             EntryPayload::Normal(Payload(payload)) => {
@@ -107,7 +110,10 @@ impl StateMachine {
                 let batch: Batch =
                     codec::decode(&payload).map_err(|error| Fault::Undecodable { index, reason: error.to_string() })?;
                 let batch = if at_work(Bug::ExpireByLocalClock) { stamped_here(batch) } else { batch };
-                Some(self.shared.write(|held| apply_batch(held, log_id, &batch))?)
+                reach(Point::BeforeApply);
+                let applied = self.shared.write(|held| apply_batch(held, log_id, &batch))?;
+                reach(Point::AfterApply);
+                Some(applied)
             }
         };
         self.shared.publish_applied(Some(log_id));

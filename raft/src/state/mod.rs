@@ -23,7 +23,7 @@ use openraft_rt::{WatchReceiver as _, WatchSender as _};
 use tokio::sync::{mpsc, oneshot};
 
 use self::flush::{Flusher, FlusherOp, QUEUE_OPS_MAX};
-use self::folder::Mark;
+use self::folder::{Damaged, Mark};
 use crate::damage::{Fatal, Fault};
 use crate::disk::SharedDisk;
 use crate::log_store::DurableEnd;
@@ -150,6 +150,12 @@ impl StateHandle {
         self.shared.read(|held| held.last_applied)
     }
 
+    /// How far state and snapshot go without the log.
+    pub fn restorable_log_id(&self) -> Option<LogId> {
+        let snapshot = self.shared.shelf.current().and_then(|files| files.manifest().meta.last_log_id);
+        self.applied_log_id().max(snapshot.map(LogId::from))
+    }
+
     /// The last membership applied.
     pub fn membership(&self) -> StoredMembership {
         self.shared.read(|held| held.membership.clone())
@@ -194,7 +200,7 @@ pub async fn open(
     durable_end: DurableEnd,
 ) -> Result<(StateMachine, StateHandle), Fault> {
     let (opened, cache_bytes_max) = (disk.clone(), settings.cache_bytes_max);
-    let found = runtime::blocking(move || folder::find(&opened, cache_bytes_max)).await?;
+    let found = runtime::blocking(move || folder::find(&opened, cache_bytes_max, Damaged::IsBuiltAnew)).await?;
     let shelf = found.shelf.clone();
     let (applied, applied_seen) = watch_channel(found.mark.last_applied.map_or(0, |id| id.index()));
     let (flusher, ops) = mpsc::channel(QUEUE_OPS_MAX);

@@ -26,6 +26,8 @@ pub enum Fate {
     Deliver,
     /// The connection ends here, the frame is lost.
     Disconnect,
+    /// Delivered after that long, and everything behind it waits: a slow line, or a peer that reads slowly.
+    Held(Duration),
     /// Delivered once for each of these copies, after that long: duplication, delay, reordering, and, with other bytes,
     /// damage. No copy: the frame is lost and the connection stands, as no TCP does.
     Copies(Vec<(Duration, Bytes)>),
@@ -35,6 +37,17 @@ pub enum Fate {
 pub trait FrameFaults: Send + Sync + 'static {
     /// The fate of a frame from `from` to `to` (a port of 0 stands for the connecting side).
     fn fate(&self, from: SocketAddr, to: SocketAddr, frame: &Bytes) -> Fate;
+
+    /// A connection stands between `from` and `to`; one before it may have had the same two ports.
+    fn connected(&self, from: SocketAddr, to: SocketAddr) {
+        let _ = (from, to);
+    }
+
+    /// Where somebody who connects from `from` to `to` comes out: elsewhere, where an address has changed hands.
+    fn route(&self, from: IpAddr, to: SocketAddr) -> SocketAddr {
+        let _ = from;
+        to
+    }
 }
 
 /// No faults beyond the simulator's own.
@@ -65,10 +78,11 @@ impl Transport for SimNetwork {
     fn connect<'a>(&'a self, addr: &'a str, timeout: Duration) -> BoxFuture<'a, io::Result<Connection>> {
         async move {
             let connect = async {
-                let to = resolve(addr).await?;
+                let to = self.faults.route(self.ip, resolve(addr).await?);
                 let endpoint = Endpoint::bind("0.0.0.0:0").await?;
                 let from = SocketAddr::new(self.ip, endpoint.local_addr()?.port());
                 let (sender, receiver) = endpoint.connect1(to).await?;
+                self.faults.connected(from, to);
                 Ok(carry(self.faults.clone(), from, to, sender, receiver))
             };
             let connected = tokio::time::timeout(timeout, connect).await;
@@ -151,6 +165,12 @@ async fn send(
                 }
             }
             Fate::Disconnect => return,
+            Fate::Held(delay) => {
+                tokio::time::sleep(delay).await;
+                if sender.send(Box::new(frame)).await.is_err() {
+                    return;
+                }
+            }
             Fate::Copies(copies) => {
                 for (delay, copy) in copies {
                     let Ok(permit) = delayed.clone().acquire_owned().await else { return };

@@ -32,6 +32,10 @@ pub struct Latency {
     pub unsynced_us: Range<u64>,
 }
 
+/// What a disk held at some time.
+#[derive(Debug, Clone)]
+pub struct FolderCopy(BTreeMap<String, Vec<u8>>);
+
 /// A handle to a simulated disk, for one life of the machine that uses it. Clones are of the same life.
 #[derive(Clone)]
 pub struct SimDisk {
@@ -158,6 +162,51 @@ impl SimDisk {
         image.names.retain(stays);
         image.durable_names.retain(stays);
         image.forget_unnamed();
+    }
+
+    /// Cuts a stored file to its first `bytes` bytes, for good.
+    pub fn shorten(&self, path: &str, bytes: usize) -> io::Result<()> {
+        let mut image = self.image();
+        let id = *image.names.get(path).ok_or_else(|| not_found(path))?;
+        let file = image.files.get_mut(&id).expect("every name has a file");
+        file.content.truncate(bytes);
+        file.synced = file.synced.min(bytes);
+        Ok(())
+    }
+
+    /// Everything is gone but these files.
+    pub fn wipe(&self, kept: &[&str]) {
+        let mut image = self.image();
+        let stays = |name: &String, _: &mut FileId| kept.contains(&name.as_str());
+        image.names.retain(stays);
+        image.durable_names.retain(stays);
+        image.forget_unnamed();
+    }
+
+    /// All files, as somebody copies them who sees what was written, synced or not.
+    pub fn copy(&self) -> FolderCopy {
+        let image = self.image();
+        FolderCopy(image.names.iter().map(|(name, id)| (name.clone(), image.files[id].content.clone())).collect())
+    }
+
+    /// These files, and no others, durable.
+    pub fn restore(&self, copy: &FolderCopy) {
+        self.wipe(&[]);
+        let mut image = self.image();
+        for (name, content) in &copy.0 {
+            image.next_file += 1;
+            let id = image.next_file;
+            image.files.insert(id, File { content: content.clone(), synced: content.len() });
+            image.names.insert(name.clone(), id);
+            image.durable_names.insert(name.clone(), id);
+        }
+    }
+
+    /// Which file a path names, by a number that no other file ever has, and its size in bytes.
+    pub fn extent(&self, path: &str) -> Option<(u64, usize)> {
+        let image = self.image();
+        let id = *image.names.get(path)?;
+        Some((id, image.files[&id].content.len()))
     }
 
     /// The paths of all files, for tests that choose among them.
@@ -377,7 +426,26 @@ pub(super) mod tests {
         disk.limit(None);
         disk.flip_bit("d/file", 0, 0).expect("is there");
         assert_eq!(disk.read("d/file").expect("reads"), Some(Bytes::from_static(b"0234")));
+        disk.shorten("d/file", 2).expect("is there");
+        assert_eq!(disk.read("d/file").expect("reads"), Some(Bytes::from_static(b"02")));
         disk.lose("d");
         assert_eq!(disk.read("d/file").expect("reads"), None);
+    }
+
+    #[test]
+    fn a_copy_brings_back_what_was_there_and_nothing_else() {
+        let disk = SimDisk::new(1);
+        disk.append("old", b"1").expect("written");
+        let (copy, extent) = (disk.copy(), disk.extent("old"));
+        disk.append("old", b"2").expect("written");
+        disk.append("new", b"3").expect("written");
+        disk.restore(&copy);
+        assert_eq!(disk.paths(), ["old"]);
+        let disk = disk.power_lost();
+        assert_eq!(disk.read("old").expect("reads"), Some(Bytes::from_static(b"1")));
+        assert_ne!(disk.extent("old"), extent, "it is another file of the same name");
+        disk.append("new", b"3").expect("written");
+        disk.wipe(&["new"]);
+        assert_eq!(disk.paths(), ["new"]);
     }
 }

@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use holdfast_raft::damage::{Damage, Fault};
 use holdfast_raft::identity::Identity;
 use holdfast_raft::node::Start;
 use holdfast_raft::session::{Hello, Lane, OpenError, Reach, Refused, Session};
@@ -80,7 +81,25 @@ async fn another_folder_under_a_known_id_takes_no_part() {
 
 /// A follower comes back with an older state of its own disk: the same folder, but less than it had acknowledged.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_folder_that_went_back_takes_no_part() {
+async fn a_folder_that_went_back_stops_when_a_peer_remembers_more() {
+    let mut cluster = Cluster::of_three(Ground::simulated(), quick()).await;
+    let follower = cluster.follower().await;
+    put(cluster.node(follower), "anna").await;
+    let Ground::Simulated(_, disks) = &cluster.ground else { unreachable!("as it was made") };
+    let (disk, copy) = (disks[follower].clone(), disks[follower].copy());
+    for n in 0..10 {
+        put(cluster.node(follower), &format!("later-{n}")).await;
+    }
+    cluster.stop(follower).await;
+    disk.restore(&copy);
+    cluster.restart(follower).await;
+    let fault = tokio::time::timeout(TIMEOUT, cluster.node(follower).fatal()).await;
+    assert_eq!(fault, Ok(Fault::Damage(Damage::WentBack { what: "log".into() })));
+}
+
+/// A follower comes back with nothing but the knowledge of who it is. It could vote a second time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_lost_everything_but_its_name_does_not_start() {
     let mut cluster = Cluster::of_three(Ground::simulated(), quick()).await;
     let follower = cluster.follower().await;
     let identity = {
@@ -96,12 +115,6 @@ async fn a_folder_that_went_back_takes_no_part() {
             disks[follower].lose(&path);
         }
     }
-    assert_eq!(Identity::open(&disks[follower]).unwrap(), identity);
-    cluster.restart(follower).await;
-    let leader = cluster.leader_among_others(follower).await;
-    for n in 0..10 {
-        put(cluster.node(leader), &format!("later-{n}")).await;
-    }
-    let wiped = cluster.node(follower).status();
-    assert_eq!((wiped.last_log_index, wiped.leader), (0, None), "it was sent nothing, and follows nobody");
+    let refused = cluster.start(follower, Start::Continue).await.unwrap_err().to_string();
+    assert!(refused.contains("its log is gone"), "{refused}");
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use holdfast_raft::damage::{Damage, Fault};
 use holdfast_raft::disk::{Disk, SimDisk};
 use holdfast_raft::snapshot::SnapshotFiles;
 use holdfast_raft::storage::Storage;
@@ -42,6 +43,58 @@ fn last(files: &SnapshotFiles) -> Option<LogId> {
 
 async fn current(storage: &mut Storage) -> Option<LogId> {
     storage.machine.get_current_snapshot().await.expect("reads").and_then(|snapshot| snapshot.meta.last_log_id)
+}
+
+/// A storage with a snapshot installed, closed in peace.
+async fn installed(disk: &SimDisk) -> (LogId, u128) {
+    let mut leader = lived(&SimDisk::new(1), &script::write(3, 60)).await;
+    let (at, files) = drive::snapshot(&mut leader).await.expect("made");
+    let mut follower = drive::open(disk).await;
+    let received = drive::send(&files, &follower, usize::MAX).await.expect("received");
+    install(&mut follower, received).await.expect("installed");
+    follower.log.purge(at).await.expect("purged");
+    drive::close(follower).await;
+    (at, drive::check(&leader))
+}
+
+#[tokio::test]
+async fn a_damaged_state_is_built_anew_from_the_snapshot() {
+    let disk = SimDisk::new(2);
+    let (at, hash) = installed(&disk).await;
+    let rows = disk.paths().into_iter().find(|path| path.starts_with("state-") && path.ends_with("/rows"));
+    disk.flip_bit(&rows.expect("the installed state"), 100, 0).expect("flipped");
+    let mut storage = drive::open(&disk).await;
+    assert_eq!(storage.state.applied_log_id(), None, "the damaged state is given up");
+    let snapshot = storage.machine.get_current_snapshot().await.expect("reads").expect("is there");
+    storage
+        .machine
+        .install_snapshot(&snapshot.meta, snapshot.snapshot)
+        .await
+        .expect("as replication does at its start");
+    assert_eq!((storage.state.applied_log_id(), drive::check(&storage)), (Some(at), hash));
+}
+
+#[tokio::test]
+async fn a_state_that_neither_snapshot_nor_log_can_fill_is_damage() {
+    let disk = SimDisk::new(2);
+    let (at, _) = installed(&disk).await;
+    disk.lose("state-1");
+    drive::close(drive::open(&disk).await).await;
+    disk.paths().iter().filter(|path| path.starts_with("snapshots/")).for_each(|path| disk.lose(path));
+    let opened = Storage::open(drive::shared(&disk), drive::small()).await;
+    let fault = opened.err().expect("it does not open");
+    assert_eq!(fault, Fault::Damage(Damage::StateBehindLog { held: 0, purged: at.index() }));
+}
+
+#[tokio::test]
+async fn a_snapshot_without_its_manifest_is_given_up() {
+    let disk = SimDisk::new(2);
+    let (at, hash) = installed(&disk).await;
+    let manifest = disk.paths().into_iter().find(|path| path.ends_with("holdfast-manifest")).expect("is there");
+    disk.flip_bit(&manifest, 9, 0).expect("flipped");
+    let mut storage = drive::open(&disk).await;
+    assert_eq!((storage.state.applied_log_id(), drive::check(&storage)), (Some(at), hash));
+    assert_eq!(current(&mut storage).await, None, "the next one is made of the state");
 }
 
 #[tokio::test]
