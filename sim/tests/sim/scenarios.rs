@@ -1,10 +1,29 @@
 //! Every named scenario keeps all promises.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 
 use holdfast_sim::run::{Class, run};
 use holdfast_sim::schedule::Schedule;
+
+/// What scenarios are about must have happened: words of their traces.
+const TELL: [(&str, &[&str]); 14] = [
+    ("wiped-node-comes-back-with-its-old-id", &["its log is gone", "operator replaces", "operator removes node"]),
+    ("wiped-leader-joins-as-somebody-new", &["operator removes node"]),
+    ("old-copy-of-a-folder-put-back", &["a peer has seen more of this folder than it holds", "operator replaces"]),
+    ("flipped-bit-in-the-log", &["of log/journal is flipped", "stops: stored data is damaged", "operator replaces"]),
+    ("vote-cut-off", &["log/journal is cut", "stops: stored data is damaged", "operator replaces"]),
+    ("state-built-anew", &["state-0/journal is gone", "/journal is flipped", "of state-directory is flipped"]),
+    ("damage-everywhere", &["log/journal is flipped", "state-0/journal is flipped", "snapshots/"]),
+    ("deaths-around-a-vote", &["at before_vote_save", "at after_vote_save"]),
+    ("deaths-around-the-log", &["at before_sync", "at after_sync", "at after_apply", "at after_flush"]),
+    ("deaths-around-a-snapshot", &["at snapshot_copied", "at after_snapshot_install", "at before_snapshot_rename"]),
+    ("leader-is-taken-out", &["operator hands over", "operator has taken out"]),
+    ("removed-node-comes-back-on-its-old-folder", &["operator has taken out"]),
+    ("bits-flip-on-the-wire", &[" damaged"]),
+    ("half-open-connections", &[" lost"]),
+];
 
 #[test]
 fn every_named_scenario_passes() {
@@ -13,12 +32,22 @@ fn every_named_scenario_passes() {
         fs::read_dir(folder).expect("the folder of scenarios").map(|entry| entry.expect("a file").path()).collect();
     files.sort();
     assert!(!files.is_empty());
+    let mut told = BTreeSet::new();
     for file in files {
         let name = file.display();
         let text = fs::read_to_string(&file).expect("a readable file");
         let schedule = Schedule::parse(&text).unwrap_or_else(|invalid| panic!("{name}: {invalid}"));
         assert!(!schedule.story.is_empty(), "{name} tells no story");
-        let report = run(&schedule, false);
+        let report = run(&schedule, true);
         assert_eq!(report.class, Class::Passed, "{name}: {:#?}", report.findings);
+        let stem = file.file_stem().unwrap_or_default().to_string_lossy();
+        let words = TELL.iter().filter(|(scenario, _)| *scenario == stem).flat_map(|(_, words)| *words);
+        for word in words {
+            assert!(report.trace.lines.iter().any(|line| line.contains(word)), "{name}: nothing of {word:?}");
+        }
+        told.insert(stem.into_owned());
+    }
+    for (scenario, _) in TELL {
+        assert!(told.contains(scenario), "there is no scenario {scenario}");
     }
 }
