@@ -21,7 +21,7 @@ use crate::identity::{Identity, Place};
 use crate::log_store::LogStore;
 use crate::members;
 use crate::runtime::{self, WatchReceiver};
-use crate::state::folder::{self, Mark, engine_fault, storage};
+use crate::state::folder::{self, Damaged, Mark, engine_fault, storage};
 use crate::state::unbounded_durable_end;
 use crate::types::{Entry, Intent, LogId, NodeId, NodeRecord, StoredMembership, TypeConfig, Vote};
 
@@ -111,7 +111,7 @@ pub async fn from_member(disk: SharedDisk) -> Result<Refounded, Fault> {
         return Err(damaged(&"the folder belongs to no cluster"));
     };
     let mut log = open_log(&disk).await?;
-    let found = folder::find(&disk, MEMORY_BYTES_MAX)?;
+    let found = folder::find(&disk, MEMORY_BYTES_MAX, Damaged::IsAnError)?;
     let known = found.mark.membership.membership().get_node(&place.node_id).cloned().unwrap_or_default();
     let record = NodeRecord { instance: identity.instance, intent: Intent::Voter, ..known };
     let last = log.get_log_state().await.map_err(disk_fault)?.last_log_id.max(found.mark.last_applied);

@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::check_events;
 use crate::history::{Asked, Call, Told};
 use crate::provider::{Line, Standing};
+use crate::second;
 
 /// One machine in the end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,6 +72,7 @@ pub const CHECKS: &[Check] = &[
     Check { name: "at most once", judge: at_most_once },
     Check { name: "leases", judge: leases },
     Check { name: "real time", judge: real_time },
+    Check { name: "second opinion", judge: second::linearizable },
     Check { name: "answers", judge: answers },
     Check { name: "refusals", judge: refusals },
     Check { name: "nothing left open", judge: nothing_left_open },

@@ -30,6 +30,7 @@ pub mod quiet;
 pub mod remote;
 pub mod run;
 pub mod schedule;
+pub mod second;
 pub mod services;
 pub mod streams;
 pub mod trace;
