@@ -220,7 +220,8 @@ fn step<'a>(call: &'a Call, orders: &Orders<'a>) -> Option<(&'a str, Step)> {
             None => (ticket.as_str(), Step::Place { price: *price_minor, made: None }),
             Some(told) if told.status == 201 => {
                 let order = orders.0.get(told.id.as_deref()?)?.0;
-                let made = Some((order, told.created_ms?, told.expires_ms?));
+                // An answer that says nothing of times rules nothing out.
+                let made = Some((order, told.created_ms.unwrap_or(u64::MAX), told.expires_ms.unwrap_or(0)));
                 (ticket.as_str(), Step::Place { price: *price_minor, made })
             }
             Some(told) if told.code.as_deref() == Some("ticket_sold") => (ticket.as_str(), Step::RefusedAsSold),
