@@ -44,7 +44,7 @@ async fn verify(args: &VerifyArgs) -> Result<(), Problem> {
     let mut after = None;
     let (chain, page) = loop {
         let page: AuditPage = operators.ask("/audit", &json!({ "after": after })).await?;
-        let chain = chain.get_or_insert_with(|| Chain { seq: page.last, hash: page.hash });
+        let chain = chain.get_or_insert(Chain { seq: page.last, hash: page.hash });
         for (seq, row) in &page.rows {
             chain.back(*seq, row).map_err(Failure::failed)?;
         }
