@@ -205,7 +205,8 @@ fn params(name: &str, days: u32) -> Result<CertificateParams, Failure> {
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, name);
     params.not_before = at(now_s - BEFORE_S);
-    params.not_after = at(now_s + u64::from(days) * DAY_S);
+    // One second less: a certificate for no day at all has ended.
+    params.not_after = at(now_s + u64::from(days) * DAY_S - 1);
     Ok(params)
 }
 
