@@ -63,8 +63,8 @@ pub struct NotificationsArgs {
 }
 
 pub async fn run(args: NotificationsArgs) -> Result<(), Failure> {
-    let api = args.api.signed(Service::Notifications)?;
     let broker: SharedBroker = Arc::new(args.nats.servers()?);
+    let api = args.api.signed(Service::Notifications)?;
     let post: Arc<dyn Post> = match &args.smtp {
         Some(url) => Arc::new(Smtp::new(url).map_err(|error| Failure::usage(format!("--smtp: {error}")))?),
         None => Arc::new(folder(&args.outbox)?),

@@ -111,7 +111,7 @@ async fn append(core: Arc<Core>, body: Bytes) -> Answer {
     }
     let response = core.raft.append_entries(request).await.map_err(stopped)?;
     if !matches!(response, AppendEntriesResponse::HigherVote(_)) {
-        core.heard_ms.store(core.guard.monotonic_ms(), Ordering::Relaxed);
+        core.heard_ms.store(core.guard.monotonic_ms().max(1), Ordering::Relaxed);
     }
     Ok(message::encode_appended(&response))
 }

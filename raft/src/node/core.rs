@@ -52,7 +52,7 @@ pub(crate) struct Core {
     pub record: NodeRecord,
     /// Where it listens for peers.
     pub listens: String,
-    /// When a leader's append last came, by the monotonic clock, in milliseconds.
+    /// When a leader's append last came, by the monotonic clock, in milliseconds; 0: none has come since the start.
     pub heard_ms: AtomicU64,
     /// Bytes of entries that came into the log since the last look at them.
     pub logged_bytes: AtomicU64,
@@ -122,7 +122,11 @@ impl Core {
             // A voter that is alone has nobody who acknowledges.
             ServerState::Leader if metrics.membership_config.membership().voter_ids().eq([self.node_id()]) => 0,
             ServerState::Leader => metrics.last_quorum_acked.map_or(u64::MAX, |at| at.elapsed().as_millis() as u64),
-            _ => self.guard.monotonic_ms().saturating_sub(self.heard_ms.load(Ordering::Relaxed)),
+            // The stored vote names a leader too, which may be long gone.
+            _ => match self.heard_ms.load(Ordering::Relaxed) {
+                0 => u64::MAX,
+                heard_ms => self.guard.monotonic_ms().saturating_sub(heard_ms),
+            },
         };
         metrics.current_leader.filter(|_| silent_ms <= 2 * self.settings.election_max_ms)
     }
