@@ -5,7 +5,8 @@
 //! have given the same answers. A call without an answer may have happened at any time after it began, or not at all.
 //!
 //! The search may take for ever, so it has a budget of steps, and says nothing of a ticket that uses it up. What this
-//! deliberately does not do: know the time. A lock is over when a later answer says that it was made at the deadline or after.
+//! deliberately does not do: judge runs. Its ticket does not know yet how retries without a key are answered, and objects to sound
+//! histories with such; until it does, no run is held against it. Nor does it know the time. A lock is over when a later answer says that it was made at the deadline or after.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
