@@ -40,7 +40,7 @@ enum Step {
         order: u32,
         expires_ms: Option<u64>,
     },
-    /// Cancelled, or declined by the bank.
+    /// Cancelled, declined by the bank, or released by an operator.
     GiveUp {
         order: u32,
     },
@@ -233,6 +233,9 @@ fn step<'a>(call: &'a Call, orders: &Orders<'a>) -> Option<(&'a str, Step)> {
             (ticket, Step::Extend { order: number, expires_ms: told.and_then(|told| told.expires_ms) })
         }
         Asked::CancelOrder { order } if matches!(status, None | Some(204)) => {
+            of_order(order, |order| Step::GiveUp { order })?
+        }
+        Asked::ReleaseLock { order } if matches!(status, None | Some(200)) => {
             of_order(order, |order| Step::GiveUp { order })?
         }
         Asked::Pay { order, declined: true } if matches!(status, None | Some(402)) => {
