@@ -102,10 +102,6 @@ async fn a_folder_that_went_back_stops_when_a_peer_remembers_more() {
 async fn a_folder_that_lost_everything_but_its_name_does_not_start() {
     let mut cluster = Cluster::of_three(Ground::simulated(), quick()).await;
     let follower = cluster.follower().await;
-    let identity = {
-        let Ground::Simulated(_, disks) = &cluster.ground else { unreachable!("as it was made") };
-        Identity::open(&disks[follower]).unwrap()
-    };
     put(cluster.node(follower), "anna").await;
     cluster.stop(follower).await;
     // All that is left of the folder is who it is.
