@@ -1,7 +1,6 @@
 use std::time::Duration;
 
 use holdfast_raft::damage::{Damage, Fault};
-use holdfast_raft::identity::Identity;
 use holdfast_raft::node::Start;
 use holdfast_raft::session::{Hello, Lane, OpenError, Reach, Refused, Session};
 
