@@ -42,11 +42,13 @@ impl Door {
         if known.is_some_and(|record| record.instance != hello.instance) {
             return Err(Refused::OtherInstance { node_id: hello.node_id });
         }
-        match core.links.floors.gone_back(hello.node_id, &hello.reach) {
+        // What it has acknowledged since it said so counts too: it may try again, and knows itself whether it has lost anything.
+        let floor = core.links.floors.of(hello.node_id);
+        match floor.missed_by(&hello.reach) {
             None => Ok(()),
             Some(what) => {
-                tracing::error!(node_id = hello.node_id, what, "a peer has lost data that it had acknowledged");
-                Err(Refused::WentBack { node_id: hello.node_id, what: what.into() })
+                tracing::warn!(node_id = hello.node_id, what, "a peer says that it has less than it had acknowledged");
+                Err(Refused::WentBack { node_id: hello.node_id, what: what.into(), floor })
             }
         }
     }

@@ -11,15 +11,8 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
 
 use crate::format::{LogIdRecord, VoteRecord};
-use crate::session::Reach;
+use crate::session::Floor;
 use crate::types::{LogId, NodeId};
-
-/// The least that a peer must have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-struct Floor {
-    term: u64,
-    log_id: Option<LogIdRecord>,
-}
 
 /// The floors of all peers.
 #[derive(Debug, Default)]
@@ -43,13 +36,9 @@ impl Floors {
         floor.log_id = floor.log_id.max(sure);
     }
 
-    /// What of `peer` has gone back, if anything has.
-    pub fn gone_back(&self, peer: NodeId, reach: &Reach) -> Option<&'static str> {
-        let floor = self.lock().get(&peer).copied().unwrap_or_default();
-        if reach.vote.map_or(0, |vote| vote.term) < floor.term {
-            return Some("vote");
-        }
-        (reach.last_log_id < floor.log_id).then_some("log")
+    /// The least that `peer` must have from now on.
+    pub fn of(&self, peer: NodeId) -> Floor {
+        self.lock().get(&peer).copied().unwrap_or_default()
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<NodeId, Floor>> {
@@ -60,6 +49,7 @@ impl Floors {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::session::Reach;
 
     fn reach(term: u64, index: u64) -> Reach {
         Reach {
@@ -71,15 +61,15 @@ mod tests {
     #[test]
     fn a_peer_may_come_forward_but_not_go_back() {
         let floors = Floors::default();
-        assert_eq!(floors.gone_back(2, &Reach::default()), None, "nothing is known of it");
+        assert_eq!(floors.of(2).missed_by(&Reach::default()), None, "nothing is known of it");
         floors.voted(2, VoteRecord { term: 4, node: 1, committed: true });
         floors.acknowledged(2, Some(LogId::new_term_index(4, 9)), Some(LogId::new_term_index(4, 7)));
-        assert_eq!(floors.gone_back(2, &reach(4, 7)), None, "what was not committed may be truncated");
-        assert_eq!(floors.gone_back(2, &reach(5, 12)), None);
-        assert_eq!(floors.gone_back(2, &reach(4, 6)), Some("log"));
-        assert_eq!(floors.gone_back(2, &reach(3, 9)), Some("vote"));
-        assert_eq!(floors.gone_back(2, &Reach::default()), Some("vote"));
-        assert_eq!(floors.gone_back(3, &Reach::default()), None, "another one");
+        assert_eq!(floors.of(2).missed_by(&reach(4, 7)), None, "what was not committed may be truncated");
+        assert_eq!(floors.of(2).missed_by(&reach(5, 12)), None);
+        assert_eq!(floors.of(2).missed_by(&reach(4, 6)), Some("log"));
+        assert_eq!(floors.of(2).missed_by(&reach(3, 9)), Some("vote"));
+        assert_eq!(floors.of(2).missed_by(&Reach::default()), Some("vote"));
+        assert_eq!(floors.of(3).missed_by(&Reach::default()), None, "another one");
     }
 
     #[test]
@@ -88,6 +78,6 @@ mod tests {
         floors.acknowledged(2, Some(LogId::new_term_index(4, 9)), Some(LogId::new_term_index(4, 9)));
         floors.acknowledged(2, Some(LogId::new_term_index(4, 5)), None);
         floors.voted(2, VoteRecord { term: 1, node: 1, committed: false });
-        assert_eq!(floors.gone_back(2, &reach(4, 8)), Some("log"));
+        assert_eq!(floors.of(2).missed_by(&reach(4, 8)), Some("log"));
     }
 }

@@ -114,17 +114,20 @@ impl Links {
             lane,
         };
         let timeout = self.settings.connect_timeout();
+        // As it is before the peer is asked: it may acknowledge more while its answer is under way.
+        let floor = self.floors.of(to);
         let opened = Session::open(&*self.transport, &record.peer_addr, &hello, timeout).await;
-        if let Err(OpenError::Refused(Refused::WentBack { node_id, what })) = &opened
+        if let Err(OpenError::Refused(Refused::WentBack { node_id, floor, .. })) = &opened
             && *node_id == self.place.node_id
+            && let Some(what) = floor.missed_by(&self.reach().await.map_err(OpenError::Refused)?)
         {
-            // It remembers what this node had acknowledged; another peer may not, and would let it vote.
-            self.fatal.latch(Damage::WentBack { what: what.clone() }.into());
+            // The peer remembers what this node had acknowledged; another may not, and would let it vote.
+            self.fatal.latch(Damage::WentBack { what: what.into() }.into());
         }
         let session = opened?;
-        if let Some(what) = self.floors.gone_back(to, &session.welcome().reach) {
+        if let Some(what) = floor.missed_by(&session.welcome().reach) {
             tracing::error!(node_id = to, what, "a peer has lost data that it had acknowledged; it is refused");
-            return Err(OpenError::Refused(Refused::WentBack { node_id: to, what: what.into() }));
+            return Err(OpenError::Refused(Refused::WentBack { node_id: to, what: what.into(), floor }));
         }
         Ok(session)
     }

@@ -45,6 +45,24 @@ pub struct Reach {
     pub last_log_id: Option<LogIdRecord>,
 }
 
+/// The least that a node's durable data must reach, because it has acknowledged so much.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Floor {
+    pub term: u64,
+    pub log_id: Option<LogIdRecord>,
+}
+
+impl Floor {
+    /// What of `reach` is below this floor, if anything is. Means a loss only if `reach` was taken after the floor was known: a
+    /// node goes on acknowledging while a greeting of it is under way.
+    pub fn missed_by(&self, reach: &Reach) -> Option<&'static str> {
+        if reach.vote.map_or(0, |vote| vote.term) < self.term {
+            return Some("vote");
+        }
+        (reach.last_log_id < self.log_id).then_some("log")
+    }
+}
+
 /// What the connecting side says first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
@@ -76,8 +94,8 @@ pub enum Refused {
     OtherNode { found: NodeId },
     #[error("node {node_id} is known by another data folder")]
     OtherInstance { node_id: NodeId },
-    #[error("node {node_id} has lost data: its {what} is behind what it had acknowledged")]
-    WentBack { node_id: NodeId, what: String },
+    #[error("node {node_id} says that its {what} is behind what it had acknowledged")]
+    WentBack { node_id: NodeId, what: String, floor: Floor },
     #[error("this node is stopping")]
     Stopping,
     /// The certificate is another node's.
