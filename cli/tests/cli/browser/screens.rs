@@ -39,6 +39,8 @@ async fn take_pictures_of_every_page() {
         take_buyers(&shop, device, shape).await;
         take_sellers(&shop, device, shape).await;
         take_operators(&shop, device, shape).await;
+        take_the_ends(&shop, device, shape).await;
+        take_without_a_quorum(device, shape).await;
     }
 }
 
@@ -59,6 +61,7 @@ async fn take_buyers(shop: &Shop, device: Device, shape: &str) {
         ("forgot", "/auth/forgot"),
         ("verify", "/verify"),
         ("not-found", "/no-such-page"),
+        ("docs", "/api/docs"),
     ] {
         stranger.go(path).await;
         take(&stranger, name, shape).await;
@@ -124,6 +127,57 @@ async fn take_sellers(shop: &Shop, device: Device, shape: &str) {
     shop.lock(&held, &buyer).await;
     browser.go("/sell").await;
     take(&browser, "listings", shape).await;
+    let own = seat(shop, &seller, ("Balcony", "A", "3"), "22.00").await;
+    for (name, path) in [("ticket-own", format!("/tickets/{own}")), ("ticket-edit", format!("/tickets/{own}/edit"))] {
+        browser.go(&path).await;
+        take(&browser, name, shape).await;
+    }
+    browser.close().await;
+}
+
+/// What is seen when it is over: a lock that ran out, a ticket that is sold, and its seller's sales.
+async fn take_the_ends(shop: &Shop, device: Device, shape: &str) {
+    let (seller_sees, seller) = shop.buyer(device).await;
+    let seller = shop.account(&seller).await;
+    let [sold, late] = ["8", "9"].map(|number| seat(shop, &seller, ("Stalls", "B", number), "52.00"));
+    let (sold, late) = (sold.await, late.await);
+    let (browser, _) = shop.buyer(device).await;
+    browser.go(&format!("/tickets/{sold}")).await;
+    browser.css("#buy").await.click().await.expect("a click");
+    browser.wait_for("Time left to pay").await;
+    pay(&browser, "tok_visa").await;
+    browser.wait_for("The ticket is yours").await;
+    shop.rule(json!({ "lock_ttl_ms": 2_000 })).await;
+    browser.go(&format!("/tickets/{late}")).await;
+    browser.css("#buy").await.click().await.expect("a click");
+    browser.wait_for("Order expired").await;
+    take(&browser, "order-expired", shape).await;
+    browser.close().await;
+    for (name, path) in [("ticket-sold", format!("/tickets/{sold}")), ("sales", "/sell/sales".into())] {
+        seller_sees.go(&path).await;
+        take(&seller_sees, name, shape).await;
+    }
+    seller_sees.close().await;
+}
+
+/// Two of three nodes are gone: nothing can be decided.
+async fn take_without_a_quorum(device: Device, shape: &str) {
+    let mut shop = Shop::open(3).await;
+    let ticket = seat(&shop, &shop.seller, ("Stalls", "A", "5"), "64.00").await;
+    let (browser, email) = shop.buyer(device).await;
+    shop.make_operator(&shop.account(&email).await).await;
+    sign_in(&browser, &email).await;
+    browser.go("/operator").await;
+    take(&browser, "operator-three-nodes", shape).await;
+    browser.go(&format!("/tickets/{ticket}")).await;
+    (shop.cluster.kill(1), shop.cluster.kill(2));
+    browser.css("#buy").await.click().await.expect("a click");
+    // Whether the leader had the request already is chance.
+    let told = |said: &str| said.contains("Sales pause for a moment") || said.contains("We lost sight of your request");
+    browser.wait_until("no quorum", told).await;
+    take(&browser, "no-quorum", shape).await;
+    browser.go("/operator").await;
+    take(&browser, "operator-no-quorum", shape).await;
     browser.close().await;
 }
 
