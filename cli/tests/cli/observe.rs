@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use holdfast_cli::client::Client;
 use holdfast_cli::cluster::Cluster;
@@ -117,10 +118,19 @@ async fn a_node_under_load_shows_every_metric_of_its_catalogue() {
         let url = format!("http://{}{path}", cluster.members[leader].operator);
         async move { reqwest::get(url).await.expect("an answer") }
     };
-    let shown = get("/metrics").await.text().await.expect("text");
     // These begin with what did not happen here.
     let not_yet = ["holdfast_proposals_failed_total", "holdfast_tls_reloads_total"];
-    for metric in CATALOGUE.iter().filter(|metric| metric.of == Of::Node && !not_yet.contains(&metric.name)) {
+    let wanted = || CATALOGUE.iter().filter(|metric| metric.of == Of::Node && !not_yet.contains(&metric.name));
+    let began = Instant::now();
+    let shown = loop {
+        let shown = get("/metrics").await.text().await.expect("text");
+        // Some are measured now and then: the time to a peer and back with the clocks.
+        if wanted().all(|metric| shown.contains(metric.name)) || began.elapsed() > PATIENCE {
+            break shown;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    for metric in wanted() {
         let line = shown.lines().find(|line| line.starts_with(metric.name));
         let line = line.unwrap_or_else(|| panic!("{} is not shown", metric.name));
         for label in metric.labels {
