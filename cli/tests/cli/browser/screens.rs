@@ -170,7 +170,8 @@ async fn take_without_a_quorum(device: Device, shape: &str) {
     browser.go("/operator").await;
     take(&browser, "operator-three-nodes", shape).await;
     browser.go(&format!("/tickets/{ticket}")).await;
-    (shop.cluster.kill(1), shop.cluster.kill(2));
+    shop.cluster.kill(1);
+    shop.cluster.kill(2);
     browser.css("#buy").await.click().await.expect("a click");
     // Whether the leader had the request already is chance.
     let told = |said: &str| said.contains("Sales pause for a moment") || said.contains("We lost sight of your request");
