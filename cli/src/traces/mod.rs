@@ -1,15 +1,19 @@
-//! `--otlp`: traces, for whoever collects them, by OpenTelemetry's protocol over HTTP with JSON.
+//! `--otlp`: traces, for whoever collects them, by OpenTelemetry's protocol over HTTP.
 //!
 //! The layers below say what took how long by `tracing` events of the target [`TARGET`]; they know nothing of traces. Here
-//! such an event becomes a span of the trace of its log entry ([`Context`]), and goes to the collector. So one trace shows the
-//! requests that an entry carried, the entry's stages on the leader, and what services did with its events.
+//! such an event becomes a span of the trace of its log entry ([`Context`]), in the shape of OpenTelemetry's SDK, whose exporter
+//! sends it. So one trace shows the requests that an entry carried, the entry's stages on the leader, and what services did
+//! with its events.
 //!
 //! Tracing holds nothing up: spans wait in a bounded queue, and are dropped and counted where that is full or nobody collects.
+//!
+//! The SDK's tracer and its queue are not used: a span of ours is known only once it has ended, in a trace whose id is computed,
+//! and what the SDK's queue drops is told to nobody but a log.
 //!
 //! What this deliberately does not do: sampling, which collectors do better, and metrics, which have a way of their own.
 
 mod layer;
-mod otlp;
+mod spans;
 
 pub use layer::{SpanLayer, TARGET};
 
@@ -17,7 +21,8 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use holdfast_events::wire::trace::Context;
-use serde_json::Value;
+use opentelemetry_otlp::{ExporterBuildError, Protocol, SpanExporter, WithExportConfig, WithHttpConfig};
+use opentelemetry_sdk::trace::{SpanData, SpanExporter as _};
 use tokio::sync::mpsc;
 
 use crate::failure::Failure;
@@ -47,8 +52,7 @@ fn entry(index: u64) -> Option<Context> {
 
 /// Where spans go to.
 pub struct Exporter {
-    url: String,
-    http: reqwest::Client,
+    collector: SpanExporter,
     queue: mpsc::Receiver<Happened>,
 }
 
@@ -63,9 +67,18 @@ pub fn open(url: &str) -> Result<(SpanLayer, Exporter), Failure> {
         _ => return Err(Failure::usage(format!("--otlp {url}: not an http:// or https:// URL"))),
     };
     let http = builder.build().map_err(|error| Failure::cannot_start(format!("HTTP client: {error}")))?;
+    let collector = collector(&format!("{}/v1/traces", url.trim_end_matches('/')), http);
+    let collector = collector.map_err(|error| Failure::usage(format!("--otlp {url}: {error}")))?;
     let (sender, queue) = mpsc::channel(QUEUED_MAX);
-    let url = format!("{}/v1/traces", url.trim_end_matches('/'));
-    Ok((SpanLayer::new(sender), Exporter { url, http, queue }))
+    Ok((SpanLayer::new(sender), Exporter { collector, queue }))
+}
+
+/// The way to the collector, with the few retries that the protocol recommends.
+fn collector(url: &str, http: reqwest::Client) -> Result<SpanExporter, ExporterBuildError> {
+    let builder = SpanExporter::builder().with_http().with_endpoint(url).with_protocol(Protocol::HttpBinary);
+    let mut exporter = builder.with_timeout(ANSWER_WAIT).with_http_client(http).build()?;
+    exporter.set_resource(&spans::resource());
+    Ok(exporter)
 }
 
 impl Exporter {
@@ -82,11 +95,10 @@ impl Exporter {
                     gathered.push(happened);
                 }
             }
-            let spans: Vec<Value> = gathered.drain(..).flat_map(|happened| otlp::spans(&happened, entry)).collect();
-            let count = spans.len() as u64;
-            let sent = self.http.post(&self.url).json(&otlp::request(spans)).send().await;
-            match sent.and_then(reqwest::Response::error_for_status) {
-                Ok(_) => away = false,
+            let batch: Vec<SpanData> = gathered.drain(..).flat_map(|happened| spans::spans(&happened, entry)).collect();
+            let count = batch.len() as u64;
+            match self.collector.export(batch).await {
+                Ok(()) => away = false,
                 Err(error) => {
                     dropped(count);
                     if !std::mem::replace(&mut away, true) {

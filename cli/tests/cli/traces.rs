@@ -4,29 +4,35 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use axum::Router;
+use axum::body::Bytes;
 use axum::routing::post;
-use axum::{Json, Router};
 use holdfast_api::server;
 use holdfast_cli::client::{Ask, Client};
 use holdfast_cli::estate::{Estate, EstatePlan};
 use holdfast_cli::tools;
-use serde_json::{Value, json};
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::trace::v1::Span;
+use prost::Message;
+use serde_json::json;
 use tokio::net::TcpListener;
 
 use crate::support::{PATIENCE, WAIT, plan, program};
 
 /// A collector: whatever comes to `/v1/traces`.
 #[derive(Clone, Default)]
-struct Collector(Arc<Mutex<Vec<Value>>>);
+struct Collector(Arc<Mutex<Vec<Span>>>);
 
 impl Collector {
     async fn start() -> (Collector, String) {
         let collector = Collector::default();
         let kept = collector.clone();
-        let take = move |Json(body): Json<Value>| {
-            let spans = body["resourceSpans"][0]["scopeSpans"][0]["spans"].as_array().cloned().unwrap_or_default();
+        let take = move |body: Bytes| {
+            let request = ExportTraceServiceRequest::decode(body).expect("the protocol");
+            let resources = request.resource_spans.into_iter();
+            let spans = resources.flat_map(|resource| resource.scope_spans).flat_map(|scope| scope.spans);
             kept.0.lock().expect("no panic").extend(spans);
-            async { Json(json!({})) }
+            async {}
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("its address"));
@@ -36,18 +42,18 @@ impl Collector {
     }
 
     /// The spans of the trace that has all of these names, once there is one.
-    async fn trace(&self, names: &[&str]) -> Vec<Value> {
+    async fn trace(&self, names: &[&str]) -> Vec<Span> {
         let started = Instant::now();
         loop {
             let spans = self.0.lock().expect("no panic").clone();
-            let traces: BTreeSet<&str> = spans.iter().filter_map(|span| span["traceId"].as_str()).collect();
+            let traces: BTreeSet<&[u8]> = spans.iter().map(|span| span.trace_id.as_slice()).collect();
             for trace in traces {
-                let own: Vec<Value> = spans.iter().filter(|span| span["traceId"] == trace).cloned().collect();
-                if names.iter().all(|name| own.iter().any(|span| span["name"] == *name)) {
+                let own: Vec<Span> = spans.iter().filter(|span| span.trace_id == trace).cloned().collect();
+                if names.iter().all(|name| own.iter().any(|span| span.name == *name)) {
                     return own;
                 }
             }
-            let known: BTreeSet<_> = spans.iter().map(|span| span["name"].to_string()).collect();
+            let known: BTreeSet<&str> = spans.iter().map(|span| span.name.as_str()).collect();
             assert!(started.elapsed() < WAIT, "no trace has {names:?}: {known:?}");
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
@@ -84,15 +90,15 @@ async fn a_purchase_is_one_trace_from_the_request_to_the_services() {
 
     let stages = ["log entry", "queue", "append", "sync", "commit", "apply"];
     let placed = collector.trace(&[&stages[..], &["POST /api/orders", "notifications order:created"]].concat()).await;
-    let root = placed.iter().find(|span| span["name"] == "log entry").expect("the root");
-    assert_eq!(root["parentSpanId"], "");
-    let others = placed.iter().filter(|span| span["name"] != "log entry");
+    let root = placed.iter().find(|span| span.name == "log entry").expect("the root");
+    assert!(root.parent_span_id.is_empty());
+    let others = placed.iter().filter(|span| span.name != "log entry");
     for span in others {
-        assert_eq!(span["parentSpanId"], root["spanId"], "{span}");
+        assert_eq!(span.parent_span_id, root.span_id, "{span:?}");
     }
     // The answer to a payment waits for its end, which is another entry than the one that asked the bank.
     collector.trace(&["log entry", "POST /api/payments"]).await;
     let asked = collector.trace(&["log entry", "payments payment:requested"]).await;
-    assert!(asked.iter().all(|span| span["startTimeUnixNano"].as_str() <= span["endTimeUnixNano"].as_str()));
+    assert!(asked.iter().all(|span| span.start_time_unix_nano <= span.end_time_unix_nano));
     estate.stop();
 }
