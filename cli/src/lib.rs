@@ -39,6 +39,7 @@ pub mod observe;
 pub mod operator;
 mod payments;
 mod policy;
+pub mod profile;
 pub mod sale;
 mod serve;
 mod service;
@@ -116,6 +117,7 @@ enum Command {
     #[command(subcommand)]
     Certs(certs::CertsCommand),
     Top(top::TopArgs),
+    Profile(profile::ProfileArgs),
 }
 
 /// Whether the program understands these arguments; `args` begins with the command. What stands in `deploy/` is held against it.
@@ -174,6 +176,7 @@ pub fn run() -> ExitCode {
             Command::Events(command) => events::run(command).await,
             Command::Certs(command) => certs::run(command).await,
             Command::Top(args) => top::run(args).await,
+            Command::Profile(args) => profile::run(args).await,
         }
     });
     // Storage that is still closing gets its time: the exit would take its mutexes away. What waits for something else gets no more.

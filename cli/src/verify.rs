@@ -14,7 +14,7 @@ use holdfast_raft::inspect::Inspection;
 use serde_json::Value;
 
 use crate::failure::Failure;
-use crate::membership::{Operators, Reach};
+use crate::membership::{Addresses, Operators, Reach};
 use crate::operator::ScanView;
 use crate::stored;
 
@@ -41,7 +41,8 @@ pub async fn run(args: VerifyArgs) -> Result<(), Failure> {
 
 /// Has every node scan its state; nodes at the same entry must have the same hash.
 async fn verify_running(operators: Vec<String>) -> Result<(), Failure> {
-    let operators = Operators::new(&Reach { operator: operators, json: false }).map_err(|problem| problem.failure)?;
+    let operators = Operators::new(&Reach { at: Addresses { operator: operators }, json: false })
+        .map_err(|problem| problem.failure)?;
     let mut hashes = BTreeMap::new();
     let mut table = Table::new();
     table.load_style(presets::UTF8_FULL_CONDENSED).set_header([

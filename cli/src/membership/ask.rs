@@ -19,10 +19,10 @@ const ANSWER_WAIT: Duration = Duration::from_secs(20);
 const LOOK_WAIT: Duration = Duration::from_secs(15);
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Where the cluster is asked, and how the answer is printed.
+/// Where the cluster is asked.
 #[derive(Debug, Clone, Args)]
-pub struct Reach {
-    /// Operator addresses of nodes, separated by commas; they are tried one after the other
+pub struct Addresses {
+    /// Operator addresses of nodes, separated by commas
     #[arg(
         long,
         env = "HOLDFAST_OPERATOR",
@@ -31,6 +31,13 @@ pub struct Reach {
         value_name = "ADDR"
     )]
     pub operator: Vec<String>,
+}
+
+/// Where the cluster is asked, one address after the other, and how the answer is printed.
+#[derive(Debug, Clone, Args)]
+pub struct Reach {
+    #[command(flatten)]
+    pub at: Addresses,
     /// One JSON object, for errors as well
     #[arg(long)]
     pub json: bool,
@@ -87,11 +94,16 @@ pub struct Operators {
 
 impl Operators {
     pub fn new(reach: &Reach) -> Result<Operators, Problem> {
-        let client = tls::own_client(ANSWER_WAIT)?;
+        Operators::patient(reach, ANSWER_WAIT)
+    }
+
+    /// A client that waits as long as this for one answer.
+    pub fn patient(reach: &Reach, answer_wait: Duration) -> Result<Operators, Problem> {
+        let client = tls::own_client(answer_wait)?;
         let plain = |address: &String| {
             address.split_once("://").map_or(address.as_str(), |(_, rest)| rest).trim_end_matches('/').to_string()
         };
-        Ok(Operators { client, addresses: reach.operator.iter().map(plain).collect() })
+        Ok(Operators { client, addresses: reach.at.operator.iter().map(plain).collect() })
     }
 
     /// Asks one address once: a POST with `body`, a GET without.

@@ -16,14 +16,21 @@ const NOTHING: Option<&Value> = None;
 /// A learner that is at most this many entries behind has caught up, as the leader sees it by default.
 const CAUGHT_UP_ENTRIES: u64 = 1_000;
 
+/// How nodes are welcomed.
 #[derive(Debug, Args)]
-pub struct InitArgs {
-    /// How long the nodes may take, in seconds
+struct Welcoming {
+    /// How long it may take until they are members and have caught up, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     wait: u64,
-    /// Only look whether all of them wait
+    /// Only look whether it can be done
     #[arg(long)]
     dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct InitArgs {
+    #[command(flatten)]
+    how: Welcoming,
     #[command(flatten)]
     pub reach: Reach,
 }
@@ -39,12 +46,8 @@ pub struct AddArgs {
     /// It takes this member's place once it has caught up and that member is away
     #[arg(long, value_name = "NODE")]
     in_place_of: Option<u64>,
-    /// How long it may take to catch up, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
-    wait: u64,
-    /// Only look whether it can be added
-    #[arg(long)]
-    dry_run: bool,
+    #[command(flatten)]
+    how: Welcoming,
     #[command(flatten)]
     pub reach: Reach,
 }
@@ -56,11 +59,11 @@ pub async fn init(args: &InitArgs) -> Result<(), Problem> {
         waiting(&operators, address).await?;
     }
     let (first, others) = operators.addresses.split_first().expect("clap gives at least the default");
-    if args.dry_run {
+    if args.how.dry_run {
         return report(args.reach.json, None, "Nothing was done: this was --dry-run. All of them wait.");
     }
     order(&operators, first, &Order::Init).await?;
-    let deadline = Instant::now() + Duration::from_secs(args.wait);
+    let deadline = Instant::now() + Duration::from_secs(args.how.wait);
     let mut plan = until(&operators, deadline, "the first node leads", |plan| !plan.members.is_empty()).await?;
     for address in others {
         let (join, token) = token::fetch(&operators).await?;
@@ -103,12 +106,12 @@ pub async fn add(args: &AddArgs) -> Result<(), Problem> {
             ),
         ));
     }
-    if args.dry_run {
+    if args.how.dry_run {
         return report(args.reach.json, Some(&plan), "Nothing was done: this was --dry-run. The node can be added.");
     }
     let (join, token) = token::fetch(&operators).await?;
     order(&operators, &args.node, &Order::Welcome { join: vec![join], intent, token: Some(token.token) }).await?;
-    let plan = caught_up(&operators, &newcomer, args.wait).await?;
+    let plan = caught_up(&operators, &newcomer, args.how.wait).await?;
     report(args.reach.json, Some(&plan), "The node is a member and has caught up.")
 }
 

@@ -14,7 +14,7 @@ mod rejoin;
 mod show;
 mod token;
 
-pub use ask::{Operators, Problem, Reach};
+pub use ask::{Addresses, Operators, Problem, Reach};
 
 use clap::{Args, Subcommand};
 use holdfast_raft::plan::{Change, Plan, Refusal};

@@ -11,6 +11,7 @@ mod events;
 mod inspect;
 mod join;
 mod members;
+mod profile;
 mod service_keys;
 mod tokens;
 mod views;
@@ -86,6 +87,7 @@ pub fn router(node: Node, sandbox: Option<Arc<Sandbox>>, tokens: Arc<JoinTokens>
         .route("/events/rows", get(events::rows))
         .route("/audit", post(inspect::audit))
         .route("/verify", post(inspect::scan))
+        .route("/debug/profile", get(profile::profile))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(Extension(tokens.clone()))
         .with_state(node)

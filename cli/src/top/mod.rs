@@ -17,6 +17,7 @@ use ratatui::backend::TestBackend;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyModifiers};
 
 use crate::failure::Failure;
+use crate::membership::Addresses;
 use look::{Looker, Picture};
 
 /// Between two looks.
@@ -34,25 +35,18 @@ const HEIGHT: u16 = 30;
 /// Watch a cluster on the terminal; q ends it
 #[derive(Debug, Args)]
 pub struct TopArgs {
-    /// Operator addresses of the nodes to watch
-    #[arg(
-        long,
-        env = "HOLDFAST_OPERATOR",
-        value_delimiter = ',',
-        default_value = "127.0.0.1:5000",
-        value_name = "ADDR"
-    )]
-    operator: Vec<String>,
+    #[command(flatten)]
+    at: Addresses,
     /// Print one frame and end
     #[arg(long)]
     once: bool,
 }
 
 pub async fn run(args: TopArgs) -> Result<(), Failure> {
-    if args.operator.len() > NODES_MAX {
+    if args.at.operator.len() > NODES_MAX {
         return Err(Failure::usage(format!("--operator: more than {NODES_MAX} nodes")));
     }
-    let mut looker = Looker::new(args.operator, ANSWER_WAIT)?;
+    let mut looker = Looker::new(args.at.operator, ANSWER_WAIT)?;
     if args.once {
         let first = looker.look(None).await;
         if first.nodes.iter().all(|node| node.figures.is_none()) {
