@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use axum::Router;
 use axum::body::Body;
 use holdfast_raft::transport::tls::{Stream, Tls};
@@ -35,6 +36,10 @@ const HEAD_BYTES_MAX: usize = 32 << 10;
 const HANDSHAKE_WAIT: Duration = Duration::from_secs(5);
 /// Rest after a failed accept: most often there are no file descriptors left.
 const ACCEPT_REST: Duration = Duration::from_millis(50);
+
+/// The SHA-256 of the certificate that whoever asks has shown; in each request on a listener with TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shown(pub [u8; 32]);
 
 /// What connections may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -166,12 +171,19 @@ fn connection(
     impl hyper::service::HttpService<Incoming, ResBody = Body, Future: Send>,
 > {
     let principal = stream.principal();
+    let shown = stream.certificate().map(|certificate| {
+        let hash = digest(&SHA256, certificate);
+        Shown(hash.as_ref().try_into().expect("SHA-256 has 32 bytes"))
+    });
     let service = service_fn(move |request: http::Request<Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(Peer(peer.ip()));
         request.extensions_mut().insert(stopping.clone());
         if let Some(principal) = principal {
             request.extensions_mut().insert(principal);
+        }
+        if let Some(shown) = shown {
+            request.extensions_mut().insert(shown);
         }
         let answered = router.clone().oneshot(request);
         async move { Ok::<_, Infallible>(answered.await.unwrap_or_else(|never| match never {})) }

@@ -36,7 +36,10 @@ impl<S: Write> Entry<'_, S> {
         let actor = match caller {
             Caller::User { id, .. } => AuditActor::User(*id),
             Caller::Service(service) => AuditActor::Service(*service),
-            Caller::System | Caller::Anonymous => AuditActor::Cluster,
+            Caller::System | Caller::Anonymous => match command {
+                Command::NoteOperation { certificate: Some(shown), .. } => AuditActor::Certificate(*shown),
+                _ => AuditActor::Cluster,
+            },
         };
         let meta = &mut self.state.meta;
         meta.audit_seq += 1;
@@ -87,6 +90,9 @@ fn audited(caller: &Caller, command: &Command, reply: &Reply) -> Option<(AuditAc
         Command::SetPolicy(_) => (AuditAction::SetPolicy, AuditSubject::Cluster),
         Command::SetBootstrapToken { .. } => (AuditAction::SetBootstrapToken, AuditSubject::Cluster),
         Command::RaiseLineage { .. } => (AuditAction::RaiseLineage, AuditSubject::Cluster),
+        Command::NoteOperation { operation, step, node, .. } => {
+            (AuditAction::Operate(*operation, *step), node.map_or(AuditSubject::Cluster, AuditSubject::Node))
+        }
         _ => return None,
     })
 }

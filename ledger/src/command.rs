@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::entities::{Fence, Policy, Roles, SignedIn, TicketDetails};
+use crate::entities::{Fence, Operation, Policy, Roles, SignedIn, Step, TicketDetails};
 use crate::event::EventType;
 use crate::id::{OrderId, PaymentId, RequestId, SessionId, TicketId, UserId, WebhookId};
 use crate::money::{Currency, Decimal};
@@ -303,6 +303,15 @@ pub enum Command {
     /// A restored or recovered ledger continues under a higher lineage.
     RaiseLineage {
         lineage: u16,
+    },
+    /// Something is done to the cluster itself, at a node's inside: the ledger only writes it down.
+    NoteOperation {
+        operation: Operation,
+        step: Step,
+        /// The member that it is done to.
+        node: Option<u64>,
+        /// SHA-256 of the certificate that was shown.
+        certificate: Option<[u8; 32]>,
     },
 }
 

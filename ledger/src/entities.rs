@@ -16,7 +16,7 @@ mod keys;
 mod policy;
 
 pub use accounts::{Bootstrap, Personal, Purpose, Request, Roles, Session, SignedIn, User};
-pub use audit::{AuditAction, AuditActor, AuditRow, AuditSubject};
+pub use audit::{AuditAction, AuditActor, AuditRow, AuditSubject, Operation, Step};
 pub use keys::{NodeKey, ServiceKey, Webhook};
 pub use policy::Policy;
 
@@ -225,6 +225,19 @@ pub enum PaymentStatus {
     Declined,
     Voided,
     Refunded,
+}
+
+impl PaymentStatus {
+    /// All of them, in their order.
+    pub const ALL: [PaymentStatus; 7] = [
+        PaymentStatus::Requested,
+        PaymentStatus::Authorized,
+        PaymentStatus::Captured,
+        PaymentStatus::CaptureFailed,
+        PaymentStatus::Declined,
+        PaymentStatus::Voided,
+        PaymentStatus::Refunded,
+    ];
 }
 
 /// What the payments service is asked to do next.

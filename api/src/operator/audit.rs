@@ -27,10 +27,10 @@ struct AuditView {
     log_index: u64,
     #[schema(value_type = Time)]
     time: Rfc3339,
-    /// A user's id, or `service:` and its name; `null` for the cluster itself and who works on its machines.
+    /// A user's id, or `service:` and its name, or `certificate:` and its SHA-256; `null` for the cluster itself and who works on its machines.
     actor: Option<String>,
     action: &'static str,
-    /// `cluster`, `user`, `order`, `webhook` or `key`.
+    /// `cluster`, `user`, `order`, `webhook`, `key` or `node`.
     subject_kind: &'static str,
     /// The id of what it was done to.
     subject: String,
@@ -48,6 +48,7 @@ impl AuditView {
             AuditSubject::Order(order) => ("order", order.to_string()),
             AuditSubject::Webhook(webhook) => ("webhook", webhook.to_string()),
             AuditSubject::Key(key_id) => ("key", key_id.clone()),
+            AuditSubject::Node(node) => ("node", node.to_string()),
         };
         AuditView {
             seq,
@@ -58,6 +59,7 @@ impl AuditView {
                 AuditActor::User(user) => Some(user.to_string()),
                 AuditActor::Service(Service::Payments) => Some("service:payments".into()),
                 AuditActor::Service(Service::Notifications) => Some("service:notifications".into()),
+                AuditActor::Certificate(hash) => Some(format!("certificate:{}", hex(&hash))),
             },
             action: row.action.name(),
             subject_kind,

@@ -9,6 +9,7 @@ use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use bytes::Bytes;
+use holdfast_ledger::entities::Operation;
 use holdfast_raft::backup::Backup;
 use holdfast_raft::node::Node;
 use holdfast_raft::snapshot::CHUNK_BYTES_MAX;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::Refused;
+use super::noted::By;
 use crate::backup::{Manifest, described};
 
 /// Snapshots that are held at once: each keeps its files from being removed.
@@ -52,7 +54,7 @@ pub fn backup_routes(node: Node) -> Router {
 }
 
 /// `POST /backup`: makes a snapshot and holds it.
-async fn hold(State(held): State<Held>) -> Result<Json<HeldView>, Refused> {
+async fn hold(State(held): State<Held>, by: By) -> Result<Json<HeldView>, Refused> {
     {
         let mut snapshots = held.snapshots();
         snapshots.retain(|_, (used, _)| used.elapsed() < IDLE_MAX);
@@ -64,6 +66,8 @@ async fn hold(State(held): State<Held>) -> Result<Json<HeldView>, Refused> {
     let unavailable = |error: &dyn std::fmt::Display| Refused(StatusCode::SERVICE_UNAVAILABLE, error.to_string());
     let backup = held.node.backup().await.map_err(|error| unavailable(&error))?;
     let manifest = described(&backup).await.map_err(|error| unavailable(&error))?;
+    // Where there is no quorum, a backup is worth more than its row.
+    by.ended(&held.node, Operation::TakeBackup, None, true).await;
     let id = rand::random::<u32>().into();
     held.snapshots().insert(id, (Instant::now(), backup));
     Ok(Json(HeldView { id, manifest }))

@@ -10,6 +10,8 @@ use holdfast_raft::plan::{Change, Plan};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::noted::{By, named};
+
 /// What to plan, or to make.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -72,9 +74,10 @@ pub async fn plan(State(node): State<Node>, body: Result<Json<Asked>, JsonReject
     Ok(Json(node.plan(asked.change).await?))
 }
 
-/// `POST /cluster/change`: makes a change, and says how the members stand then.
+/// `POST /cluster/change`: makes a change, which the audit tells, and says how the members stand then.
 pub async fn change(
     State(node): State<Node>,
+    by: By,
     body: Result<Json<Asked>, JsonRejection>,
 ) -> Result<Json<Option<Plan>>, Declined> {
     let Json(asked) = body?;
@@ -83,7 +86,11 @@ pub async fn change(
         code: "bad_request",
         message: "change: which one?".into(),
     })?;
-    node.change(change, asked.basis).await?;
+    let (operation, of) = named(&change);
+    by.asks(&node, operation, of).await?;
+    let made = node.change(change, asked.basis).await;
+    by.ended(&node, operation, of, made.is_ok()).await;
+    made?;
     // The change is made; where no leader is known for the moment, only the look at it is missing.
     Ok(Json(node.plan(None).await.ok()))
 }

@@ -11,6 +11,7 @@ mod events;
 mod inspect;
 mod join;
 mod members;
+mod noted;
 mod profile;
 mod service_keys;
 mod tokens;
@@ -28,6 +29,7 @@ pub use tokens::{JoinTokens, TokenView};
 pub use views::{Join, Joined, MemberView, NewServiceKey, StatusView, parse_hex, place};
 pub use waiting::{Order, WaitingView, wait};
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::extract::rejection::JsonRejection;
@@ -37,11 +39,13 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
 use holdfast_ledger::command::{Actor, Command, Submitted};
-use holdfast_ledger::entities::Policy;
+use holdfast_ledger::entities::{Operation, Policy};
 use holdfast_raft::node::{Consistency, JoinRequest, ManageError, Node, Unavailable};
 use holdfast_services::payments::sandbox::Sandbox;
 use holdfast_services::payments::sandbox_server;
 use serde_json::{Value, json};
+
+use noted::By;
 
 /// The longest body that the operator's listener reads, in bytes.
 const BODY_BYTES_MAX: usize = 64 << 10;
@@ -90,8 +94,8 @@ pub fn router(node: Node, sandbox: Option<Arc<Sandbox>>, tokens: Arc<JoinTokens>
         .route("/debug/profile", get(profile::profile))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(Extension(tokens.clone()))
-        .with_state(node)
-        .merge(tokens::routes(tokens))
+        .with_state(node.clone())
+        .merge(tokens::routes(tokens, node))
         .merge(book.unwrap_or_default())
 }
 
@@ -101,6 +105,7 @@ async fn status(State(node): State<Node>) -> Json<StatusView> {
 
 async fn join(
     State(node): State<Node>,
+    by: By,
     Extension(tokens): Extension<Arc<JoinTokens>>,
     body: Result<Json<Join>, JsonRejection>,
 ) -> Result<Json<Joined>, Refused> {
@@ -112,7 +117,12 @@ async fn join(
         return Err(Refused(StatusCode::FORBIDDEN, message.into()));
     }
     let request = JoinRequest { instance, peer_addr: join.peer_addr, http_addr: join.http_addr, intent: join.intent };
+    let known: BTreeSet<_> = node.status().members.into_iter().map(|(id, _, _)| id).collect();
     let admitted = node.admit(request).await?;
+    // Who did not hear the answer asks again, and is no second member.
+    if !known.contains(&admitted.node_id) {
+        by.ended(&node, Operation::AddMember, Some(admitted.node_id), true).await;
+    }
     Ok(Json(Joined { cluster_id: format!("{:032x}", admitted.cluster_id), node_id: admitted.node_id }))
 }
 

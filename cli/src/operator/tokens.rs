@@ -12,10 +12,13 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::post;
 use axum::{Json, Router};
+use holdfast_ledger::entities::Operation;
+use holdfast_raft::node::Node;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::Refused;
+use super::noted::By;
 
 /// How long a token is good.
 const TTL: Duration = Duration::from_secs(60 * 60);
@@ -79,16 +82,17 @@ impl JoinTokens {
 }
 
 /// `POST /cluster/join-token`.
-pub fn routes(tokens: Arc<JoinTokens>) -> Router {
-    Router::new().route("/cluster/join-token", post(give)).with_state(tokens)
+pub fn routes(tokens: Arc<JoinTokens>, node: Node) -> Router {
+    Router::new().route("/cluster/join-token", post(give)).with_state((tokens, node))
 }
 
-async fn give(State(tokens): State<Arc<JoinTokens>>) -> Result<Json<TokenView>, Refused> {
+async fn give(State((tokens, node)): State<(Arc<JoinTokens>, Node)>, by: By) -> Result<Json<TokenView>, Refused> {
     let too_many = || {
         let message = format!("{TOKENS_MAX} tokens are open: wait until some of them run out");
         Refused(StatusCode::TOO_MANY_REQUESTS, message)
     };
     let token = tokens.give().ok_or_else(too_many)?;
+    by.did(&node, Operation::GiveJoinToken, None).await?;
     Ok(Json(TokenView { token, good_for_s: TTL.as_secs() }))
 }
 

@@ -4,8 +4,13 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use holdfast_cli::cluster::{Cluster, Plan};
+use holdfast_cli::operator::AuditPage;
 use holdfast_cli::tls;
+use holdfast_ledger::entities::{AuditActor, AuditSubject};
 use holdfast_raft::transport::tls::{Tls, TlsFiles};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use sha2::{Digest, Sha256};
 
 use crate::support::{Load, WAIT, holdfast, plan, program, text};
 
@@ -219,4 +224,66 @@ async fn a_join_token_lets_one_node_in() {
     assert_eq!(members().await, 2);
     drop(first.stdin.take());
     first.wait().expect("it ends");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_done_to_the_members_is_in_the_audit_with_the_certificate_that_was_shown() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let authority = Authority::new(dir.path());
+    let cluster = authority.cluster(dir.path(), 3).await;
+    cluster.wait_for_voters().await.expect("three voters");
+    let operators = cluster.members.iter().map(|member| member.operator.to_string()).collect::<Vec<_>>().join(",");
+    let run = |args: &[&str]| {
+        let mut all: Vec<&str> = [args, &["--json", "--operator", &operators]].concat();
+        let flags = authority.flags("operator.pem");
+        all.extend(flags.iter().map(String::as_str));
+        holdfast(&all)
+    };
+    let done = |args: &[&str]| {
+        let said = run(args);
+        assert!(said.status.success(), "{args:?}: {}{}", text(&said.stdout), text(&said.stderr));
+    };
+    let voters = cluster.status().await.remove(0).expect("it answers").members;
+    let ids: Vec<String> = voters.iter().map(|member| member.node_id.to_string()).collect();
+    done(&["cluster", "token"]);
+    done(&["cluster", "transfer", &ids[1]]);
+    done(&["cluster", "demote", &ids[2]]);
+    done(&["cluster", "promote", &ids[2], "--wait", "30"]);
+    done(&["cluster", "remove", &ids[2]]);
+    let verified = run(&["audit", "verify"]);
+    assert!(verified.status.success(), "{}{}", text(&verified.stdout), text(&verified.stderr));
+
+    let client = tls::client(Some(&authority.operator()), Duration::from_secs(5)).expect("a client");
+    let url = format!("{}://{}/audit", client.scheme, cluster.members[1].operator);
+    let page = client.http.post(url).json(&serde_json::json!({})).send().await.expect("an answer");
+    let page: AuditPage = page.json().await.expect("a page");
+    let chain = CertificateDer::pem_file_iter(authority.path("operator.pem")).expect("readable");
+    let shown: Vec<CertificateDer> = chain.map(|certificate| certificate.expect("a certificate")).collect();
+    let by_operator = AuditActor::Certificate(Sha256::digest(&shown[0]).into());
+    let told: Vec<(&str, String)> = page
+        .rows
+        .iter()
+        .rev()
+        .filter(|(_, row)| row.actor == by_operator)
+        .map(|(_, row)| match row.subject {
+            AuditSubject::Node(node) => (row.action.name(), node.to_string()),
+            _ => (row.action.name(), String::new()),
+        })
+        .collect();
+    let (second, third) = (ids[1].clone(), ids[2].clone());
+    let expected = [
+        ("give_join_token", String::new()),
+        ("transfer_leader:asked", second.clone()),
+        ("transfer_leader", second),
+        ("demote_member:asked", third.clone()),
+        ("demote_member", third.clone()),
+        ("promote_member:asked", third.clone()),
+        ("promote_member", third.clone()),
+        ("remove_member:asked", third.clone()),
+        ("remove_member", third),
+    ];
+    assert_eq!(told, expected);
+    // Nodes join by certificates of their own.
+    let joined = page.rows.iter().filter(|(_, row)| row.action.name() == "add_member");
+    assert!(joined.clone().count() == 2 && joined.clone().all(|(_, row)| row.actor != by_operator));
 }

@@ -21,6 +21,7 @@ mod erase_user;
 mod extend_lock;
 mod join_line;
 mod leave_line;
+mod note_operation;
 mod place_order;
 mod put_webhook;
 mod raise_lineage;
@@ -126,6 +127,7 @@ pub(crate) fn run<S: Write>(entry: &mut Entry<S>, caller: &Caller, command: &Com
         Command::AckOutbox { upto } => ack_outbox::run(entry, caller, *upto),
         Command::SetBootstrapToken { token_hash } => set_bootstrap_token::run(entry, caller, token_hash),
         Command::RaiseLineage { lineage } => raise_lineage::run(entry, caller, *lineage),
+        Command::NoteOperation { .. } => note_operation::run(caller),
     }
 }
 

@@ -12,6 +12,32 @@ pub enum AuditActor {
     Cluster,
     User(UserId),
     Service(Service),
+    /// Who showed this certificate at a node's inside, by its SHA-256.
+    Certificate([u8; 32]),
+}
+
+/// What is done to the cluster at a node's inside, and is not the ledger's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Operation {
+    AddMember,
+    PromoteMember,
+    DemoteMember,
+    ReplaceMember,
+    RemoveMember,
+    TransferLeader,
+    ResumeChange,
+    UndoChange,
+    GiveJoinToken,
+    TakeBackup,
+}
+
+/// How far an operation has come. What asks for a change stands there before it is tried: somebody who makes one and takes
+/// the node away at once is written down all the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Step {
+    Asked,
+    Done,
+    Failed,
 }
 
 /// What was done.
@@ -32,6 +58,25 @@ pub enum AuditAction {
     SetPolicy,
     SetBootstrapToken,
     RaiseLineage,
+    Operate(Operation, Step),
+}
+
+impl Operation {
+    /// Its names on the wire: asked for, done, failed.
+    fn names(self) -> [&'static str; 3] {
+        match self {
+            Operation::AddMember => ["add_member:asked", "add_member", "add_member:failed"],
+            Operation::PromoteMember => ["promote_member:asked", "promote_member", "promote_member:failed"],
+            Operation::DemoteMember => ["demote_member:asked", "demote_member", "demote_member:failed"],
+            Operation::ReplaceMember => ["replace_member:asked", "replace_member", "replace_member:failed"],
+            Operation::RemoveMember => ["remove_member:asked", "remove_member", "remove_member:failed"],
+            Operation::TransferLeader => ["transfer_leader:asked", "transfer_leader", "transfer_leader:failed"],
+            Operation::ResumeChange => ["resume_change:asked", "resume_change", "resume_change:failed"],
+            Operation::UndoChange => ["undo_change:asked", "undo_change", "undo_change:failed"],
+            Operation::GiveJoinToken => ["give_join_token:asked", "give_join_token", "give_join_token:failed"],
+            Operation::TakeBackup => ["take_backup:asked", "take_backup", "take_backup:failed"],
+        }
+    }
 }
 
 impl AuditAction {
@@ -53,6 +98,9 @@ impl AuditAction {
             AuditAction::SetPolicy => "set_policy",
             AuditAction::SetBootstrapToken => "set_bootstrap_token",
             AuditAction::RaiseLineage => "raise_lineage",
+            AuditAction::Operate(operation, Step::Asked) => operation.names()[0],
+            AuditAction::Operate(operation, Step::Done) => operation.names()[1],
+            AuditAction::Operate(operation, Step::Failed) => operation.names()[2],
         }
     }
 }
@@ -66,6 +114,8 @@ pub enum AuditSubject {
     Webhook(WebhookId),
     /// A signing key, by its id.
     Key(String),
+    /// A member, by its id.
+    Node(u64),
 }
 
 /// One thing that an operator did.

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use holdfast_ledger::codec;
 use holdfast_ledger::command::{Actor, Batch, Command, IdempotencyKey, NewTicket, Seen, Service, Submitted, Wanted};
-use holdfast_ledger::entities::{Fence, Policy, Roles, SignedIn, TicketDetails};
+use holdfast_ledger::entities::{Fence, Operation, Policy, Roles, SignedIn, Step, TicketDetails};
 use holdfast_ledger::event::EventType;
 use holdfast_ledger::id::{ID_BYTES, Id, OrderId, PaymentId, RequestId, SessionId, TicketId, UserId, WebhookId};
 use holdfast_ledger::invariants::check_invariants;
@@ -240,6 +240,9 @@ fn command() -> BoxedStrategy<Command> {
         token_hash().prop_map(|token_hash| Command::SetBootstrapToken { token_hash }),
         text().prop_map(|key_id| Command::RetireNodeKey { key_id }),
         any::<u16>().prop_map(|lineage| Command::RaiseLineage { lineage }),
+        (maybe(any::<u64>()), maybe(any::<[u8; 32]>())).prop_map(|(node, certificate)| {
+            Command::NoteOperation { operation: Operation::RemoveMember, step: Step::Asked, node, certificate }
+        }),
     ];
     let webhook = || id().prop_map(WebhookId);
     let event_types = vec((0..EventType::ALL.len()).prop_map(|at| EventType::ALL[at]), 0..4);

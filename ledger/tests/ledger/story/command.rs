@@ -8,6 +8,7 @@
 //! | `nobody: forgot bob`, `nobody: reset bob r1 [hash=…]`, `nobody: verified bob r2` | a mail for a lost password; what came of the mails |
 //! | `bootstrap 7`, `bob: claim 7` | the token of the first operator, a byte standing for its hash |
 //! | `ban bob`, `unban bob`, `erase bob`, `roles bob seller operator_admin`, `release o1` | what operators do |
+//! | `operation remove\|removed\|not_removed\|token [node=2] [certificate=7]` | something is done to the cluster |
 //! | `service_key payments k1 [byte=7]`, `revoke_key k1`, `retire_key k1` | keys of services and nodes |
 //! | `webhook https://… [id=w1] [secret=…] [types=ticket:created,…]`, `remove_webhook w1` | where events are posted |
 //! | `bob: watch t1`, `bob: unwatch t1` | wants to be told of another price |
@@ -26,7 +27,7 @@
 
 use holdfast_ledger::codec;
 use holdfast_ledger::command::{Command, NewTicket, Seen, Service, Wanted};
-use holdfast_ledger::entities::{Fence, Payment, Policy, Roles, TicketDetails};
+use holdfast_ledger::entities::{Fence, Operation, Payment, Policy, Roles, Step, TicketDetails};
 use holdfast_ledger::event::EventType;
 use holdfast_ledger::id::{Id, OrderId, PaymentId, RequestId, TicketId, UserId, WebhookId};
 use holdfast_ledger::money::{Currency, Decimal};
@@ -60,7 +61,7 @@ pub fn parse<S: Write>(line: &goldenscript::Command, who: Option<&str>, story: &
         }
         "refresh" | "revoke" | "email" | "password" | "verify" | "forgot" | "reset" | "verified" | "bootstrap"
         | "claim" => account(line, &mut arguments, story)?,
-        "service_key" | "revoke_key" | "retire_key" | "webhook" | "remove_webhook" => {
+        "service_key" | "revoke_key" | "retire_key" | "operation" | "webhook" | "remove_webhook" => {
             service(line, &mut arguments, story)?
         }
         "sell" | "import" | "edit" | "schedule" | "withdraw" | "watch" | "unwatch" | "join" | "leave" => {
@@ -162,6 +163,18 @@ fn service<S: Write>(line: &goldenscript::Command, arguments: &mut Arguments, st
         }
         "revoke_key" => Command::RevokeServiceKey { key_id: key_id(arguments)? },
         "retire_key" => Command::RetireNodeKey { key_id: key_id(arguments)? },
+        "operation" => {
+            let (operation, step) = match arguments.next_pos() {
+                Some("remove") => (Operation::RemoveMember, Step::Asked),
+                Some("removed") => (Operation::RemoveMember, Step::Done),
+                Some("not_removed") => (Operation::RemoveMember, Step::Failed),
+                Some("token") => (Operation::GiveJoinToken, Step::Done),
+                _ => return Err("which operation?".into()),
+            };
+            let node = arguments.take_key("node").map(str::parse).transpose()?;
+            let certificate = arguments.take_key("certificate").map(str::parse).transpose()?.map(|byte| [byte; 32]);
+            Command::NoteOperation { operation, step, node, certificate }
+        }
         "webhook" => {
             let id = arguments.take_key("id").map(|name| story.names.id(name)).transpose()?;
             let types = arguments.take_key("types").map_or(Vec::new(), |types| types.split(',').collect());

@@ -316,6 +316,7 @@ impl Names {
                 AuditActor::Cluster => "the cluster".into(),
                 AuditActor::User(user) => self.of(user.0),
                 AuditActor::Service(service) => words(service),
+                AuditActor::Certificate(hash) => format!("certificate {:02x}", hash[0]),
             };
             let subject = match &row.subject {
                 AuditSubject::Cluster => "the cluster".into(),
@@ -323,6 +324,7 @@ impl Names {
                 AuditSubject::Order(order) => self.of(order.0),
                 AuditSubject::Webhook(webhook) => self.of(webhook.0),
                 AuditSubject::Key(key_id) => key_id.clone(),
+                AuditSubject::Node(node) => format!("node {node}"),
             };
             let seq = u64::from_be_bytes(key[..].try_into()?);
             writeln!(told, "{seq} {} {actor}: {} {subject}", time(row.time_ms), row.action.name())?;

@@ -38,6 +38,13 @@ impl Stream {
         }
     }
 
+    /// The certificate of the other side, as it was shown.
+    pub fn certificate(&self) -> Option<&[u8]> {
+        let Stream::Secured { stream, .. } = self else { return None };
+        let (_, session) = stream.get_ref();
+        Some(session.peer_certificates()?.first()?)
+    }
+
     /// The connection below.
     pub fn tcp(&self) -> &TcpStream {
         match self {
