@@ -53,6 +53,7 @@ pub use clock::WallClock;
 pub use error::Fault;
 pub use limits::{Quota, RateLimits};
 pub use password::PasswordCost;
+pub use payments::payment_status_name;
 pub use router::router;
 pub use signing_key::SigningKey;
 pub use users::new_operator_token;

@@ -102,7 +102,7 @@ pub async fn run(settings: Resolved, stop_with_stdin: bool, announce: impl FnOnc
         .merge(operator::relay_routes(carrier.watch()))
         .merge(operator::backup_routes(node.clone()))
         .merge(keys::routes(rotation.clone()))
-        .merge(observe::routes(node.clone(), metrics));
+        .merge(observe::routes(node.clone(), metrics, carrier.overview()));
     let routes = routes.layer(axum::middleware::from_fn(operator::let_in));
     let operator = server::serve_members(tls.clone(), operator_listener.0, routes, raised(stopping.clone()));
     let operator = tokio::spawn(operator);

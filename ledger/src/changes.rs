@@ -207,6 +207,7 @@ impl<S: Write> Entry<'_, S> {
         self.state.insert(Table::Payments, id.as_bytes(), payment)?;
         self.state.mark(Table::PaymentsOpen, id.as_bytes())?;
         self.meta().payments_open += 1;
+        self.meta().payments[payment.status as usize] += 1;
         self.emit(payment_event(EventType::PaymentRequested, id, payment), Some(payment.order))
     }
 
@@ -218,7 +219,7 @@ impl<S: Write> Entry<'_, S> {
         event_type: EventType,
         change: impl FnOnce(&mut Payment),
     ) -> Result<(), StoreError> {
-        let was_open = payment.next.is_some();
+        let (was_open, was) = (payment.next.is_some(), payment.status);
         payment.version += 1;
         change(payment);
         payment.changed_ms = self.now_ms();
@@ -226,6 +227,8 @@ impl<S: Write> Entry<'_, S> {
             payment.token = None;
             payment.action_url = None;
         }
+        self.meta().payments[was as usize] -= 1;
+        self.meta().payments[payment.status as usize] += 1;
         match (was_open, payment.next.is_some()) {
             (true, false) => {
                 self.state.unmark(Table::PaymentsOpen, id.as_bytes())?;

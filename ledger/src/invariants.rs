@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 
 use crate::email;
 use crate::entities::{
-    Bootstrap, IdempotencyRecord, NodeKey, Order, Personal, Request, ServiceKey, Session, User, Webhook,
+    Bootstrap, IdempotencyRecord, NodeKey, Order, PaymentStatus, Personal, Request, ServiceKey, Session, User, Webhook,
 };
 use crate::id::{ID_BYTES, Id, OrderId, SessionId, TicketId, UserId};
 use crate::keys;
@@ -73,6 +73,7 @@ struct Counts {
     orders_complete: u64,
     users: u64,
     payments_open: u64,
+    payments: [u64; PaymentStatus::ALL.len()],
     idempotency_records: u64,
     places_live: u64,
     lines_closing: u64,
@@ -90,6 +91,7 @@ impl Counts {
             orders_complete: meta.orders_complete,
             users: meta.users,
             payments_open: meta.payments_open,
+            payments: meta.payments,
             idempotency_records: meta.idempotency_records,
             places_live: meta.places_live,
             lines_closing: meta.lines_closing,

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec;
 use crate::command::Batch;
-use crate::entities::Policy;
+use crate::entities::{PaymentStatus, Policy};
 use crate::entry::Entry;
 use crate::limits::{ENTRY_COMMANDS_MAX, TIME_MS_MAX};
 use crate::outcome::{Applied, Refusal};
@@ -47,6 +47,8 @@ pub struct Meta {
     /// Lines whose places are being ended.
     pub lines_closing: u64,
     pub payments_open: u64,
+    /// Payments by their status, in the order of [`PaymentStatus::ALL`].
+    pub payments: [u64; PaymentStatus::ALL.len()],
     pub idempotency_records: u64,
     /// The number of the last row of the audit.
     pub audit_seq: u64,

@@ -114,6 +114,7 @@ pub const CATALOGUE: &[Metric] = &[
     gauge("holdfast_orders", "Orders"),
     gauge("holdfast_orders_live", "Orders that hold tickets"),
     gauge("holdfast_orders_complete", "Orders that are paid"),
+    gauge("holdfast_payments_by_status", "Payments by status, those at their end among them").by(&["status"]),
     gauge("holdfast_payments_open", "Payments that are not at their end"),
     gauge("holdfast_users", "Accounts"),
     gauge("holdfast_idempotency_records", "Answers that are kept under their keys"),
@@ -130,6 +131,8 @@ pub const CATALOGUE: &[Metric] = &[
     gauge("holdfast_events_acknowledged", "The stream has all events up to this one"),
     gauge("holdfast_events_waiting", "Events that the stream has not got yet; on the leader alone"),
     counter("holdfast_events_published_total", "Events that the broker has taken"),
+    gauge("holdfast_consumer_waiting", "Events that a consumer has not handled yet; on the leader alone")
+        .by(&["consumer"]),
     counter("holdfast_relay_errors_total", "Sessions of the relay that ended with an error"),
     // HTTP.
     counter("holdfast_http_requests_total", "Requests to the public listener; a page asks the interface once more")

@@ -1,30 +1,35 @@
 //! `/metrics`, `/livez`, `/readyz` and `/version` on the operator's listener.
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::extract::{RawQuery, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use holdfast_api::health;
+use holdfast_events::overview::Overview;
 use holdfast_raft::node::Node;
 use metrics_exporter_prometheus::PrometheusHandle;
 
 use super::sample::sample;
 
-/// The routes, for one node.
-pub fn routes(node: Node, metrics: PrometheusHandle) -> Router {
+/// The routes, for one node; `overview`: of those who follow its events, if anybody does.
+pub fn routes(node: Node, metrics: PrometheusHandle, overview: Option<Arc<Overview>>) -> Router {
     Router::new()
         .route("/livez", get(health::live))
         .route("/version", get(health::version))
         .route("/readyz", get(ready).with_state(node.clone()))
-        .route("/metrics", get(render).with_state((node, metrics)))
+        .route("/metrics", get(render).with_state((node, metrics, overview)))
 }
 
 async fn ready(State(node): State<Node>, RawQuery(query): RawQuery) -> Response {
     health::readiness(&node, query.as_deref())
 }
 
-async fn render(State((node, metrics)): State<(Node, PrometheusHandle)>) -> impl IntoResponse {
-    sample(&node).await;
+async fn render(
+    State((node, metrics, overview)): State<(Node, PrometheusHandle, Option<Arc<Overview>>)>,
+) -> impl IntoResponse {
+    sample(&node, overview.as_deref()).await;
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], metrics.render())
 }

@@ -1,10 +1,22 @@
 //! What is read of a node when somebody asks for its metrics.
 
+use std::time::Duration;
+
+use holdfast_api::payment_status_name;
+use holdfast_events::overview::Overview;
+use holdfast_ledger::entities::PaymentStatus;
 use holdfast_raft::node::{Consistency, Figures, Node, Status};
 
+/// How long the broker may hold an answer up: without it, there are no new figures of those who follow.
+const BROKER_WAIT: Duration = Duration::from_secs(1);
+
 /// Sets all gauges of the node to what they are now.
-pub async fn sample(node: &Node) {
-    replication(&node.status(), &node.figures());
+pub async fn sample(node: &Node, overview: Option<&Overview>) {
+    let figures = node.figures();
+    replication(&node.status(), &figures);
+    if let Some(overview) = overview {
+        followers(overview, figures.leads).await;
+    }
     if let Ok(meta) = node.read(Consistency::Stale, |state| Ok(state.meta().clone())).await {
         metrics::gauge!("holdfast_tickets").set(meta.tickets as f64);
         metrics::gauge!("holdfast_tickets_sold").set(meta.tickets_sold as f64);
@@ -13,11 +25,27 @@ pub async fn sample(node: &Node) {
         metrics::gauge!("holdfast_orders").set(meta.orders as f64);
         metrics::gauge!("holdfast_orders_live").set(meta.orders_live as f64);
         metrics::gauge!("holdfast_orders_complete").set(meta.orders_complete as f64);
+        for (status, count) in PaymentStatus::ALL.into_iter().zip(meta.payments) {
+            metrics::gauge!("holdfast_payments_by_status", "status" => payment_status_name(status)).set(count as f64);
+        }
         metrics::gauge!("holdfast_payments_open").set(meta.payments_open as f64);
         metrics::gauge!("holdfast_users").set(meta.users as f64);
         metrics::gauge!("holdfast_idempotency_records").set(meta.idempotency_records as f64);
         metrics::gauge!("holdfast_events_emitted").set(meta.event_seq as f64);
         metrics::gauge!("holdfast_events_acknowledged").set(meta.outbox_acked as f64);
+    }
+}
+
+/// Who follows the events, and how far they are behind. One node asks the broker: the one that leads.
+async fn followers(overview: &Overview, leads: bool) {
+    if !leads {
+        return;
+    }
+    if let Ok(Ok(following)) = tokio::time::timeout(BROKER_WAIT, overview.look()).await {
+        for consumer in following.consumers {
+            let waiting = (consumer.pending + consumer.ack_pending) as f64;
+            metrics::gauge!("holdfast_consumer_waiting", "consumer" => consumer.name).set(waiting);
+        }
     }
 }
 

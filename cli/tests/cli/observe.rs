@@ -8,9 +8,11 @@ use std::time::{Duration, Instant};
 use holdfast_cli::client::Client;
 use holdfast_cli::cluster::Cluster;
 use holdfast_cli::observe::catalogue::{self, CATALOGUE, Kind, Of};
+use holdfast_cli::profile::Profile;
+use prost::Message;
 use serde_json::Value;
 
-use crate::support::{Load, PATIENCE, cluster, plan};
+use crate::support::{Load, PATIENCE, cluster, holdfast_beside, plan, text};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").to_path_buf()
@@ -119,7 +121,7 @@ async fn a_node_under_load_shows_every_metric_of_its_catalogue() {
         async move { reqwest::get(url).await.expect("an answer") }
     };
     // These begin with what did not happen here.
-    let not_yet = ["holdfast_proposals_failed_total", "holdfast_tls_reloads_total"];
+    let not_yet = ["holdfast_proposals_failed_total", "holdfast_tls_reloads_total", "holdfast_consumer_waiting"];
     let wanted = || CATALOGUE.iter().filter(|metric| metric.of == Of::Node && !not_yet.contains(&metric.name));
     let began = Instant::now();
     let shown = loop {
@@ -198,4 +200,62 @@ async fn log_lines_can_be_json() {
         let line: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"));
         assert!(line["level"].is_string() && line["message"].is_string() && line["timestamp"].is_string(), "{line}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_busy_node_is_profiled_one_at_a_time() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let cluster = cluster(dir.path(), 1).await;
+    let load = Load::start(&cluster, 4, 2_000).await;
+    load.wait_for(3).await;
+    let operator = cluster.members[0].operator.to_string();
+    let out = dir.path().join("profile.pb");
+    let path = out.to_str().expect("a path of text").to_string();
+    let profiled = tokio::spawn({
+        let operator = operator.clone();
+        async move { holdfast_beside(&["profile", "--operator", &operator, "--seconds", "5", "--out", &path]).await }
+    });
+    // Another one is refused for as long as the first is taken.
+    let url = format!("http://{operator}/debug/profile?seconds=1");
+    let began = Instant::now();
+    loop {
+        let second = reqwest::get(&url).await.expect("an answer");
+        match second.status().as_u16() {
+            409 => break,
+            200 => assert!(began.elapsed() < PATIENCE, "two were taken at once"),
+            status => panic!("{status}: {}", second.text().await.unwrap_or_default()),
+        }
+        if profiled.is_finished() {
+            break;
+        }
+    }
+    let said = profiled.await.expect("no panic");
+    // Ours may have been there first, and then the command is the one that is refused.
+    let said = match said.status.code() {
+        Some(0) => said,
+        _ => {
+            assert!(text(&said.stderr).contains("already"), "{}", text(&said.stderr));
+            holdfast_beside(&[
+                "profile",
+                "--operator",
+                &operator,
+                "--seconds",
+                "5",
+                "--out",
+                out.to_str().expect("text"),
+            ])
+            .await
+        }
+    };
+    assert!(said.status.success(), "{}", text(&said.stderr));
+    assert!(text(&said.stdout).contains("function"), "{}", text(&said.stdout));
+    let profile = Profile::decode(&fs::read(&out).expect("the profile")[..]).expect("pprof's format");
+    assert!(profile.sample.len() > 5 && profile.duration_nanos > 1_000_000_000, "{} samples", profile.sample.len());
+    let functions = profile.functions();
+    assert!(functions.iter().any(|(name, _, _)| name.contains("holdfast")), "{functions:?}");
+    for bad in ["seconds=0", "seconds=61", "seconds=x", "minutes=1"] {
+        let refused = reqwest::get(format!("http://{operator}/debug/profile?{bad}")).await.expect("an answer");
+        assert_eq!(refused.status(), 400, "{bad}");
+    }
+    load.end(&cluster).await;
 }

@@ -72,6 +72,7 @@ fn finds_wrong_counters() {
     finds("counters", |m| m.meta(|meta| meta.orders_complete += 1));
     finds("counters", |m| m.meta(|meta| meta.users += 1));
     finds("counters", |m| m.meta(|meta| meta.payments_open += 1));
+    finds("counters", |m| m.meta(|meta| meta.payments[PaymentStatus::Captured as usize] += 1));
     finds("counters", |m| m.meta(|meta| meta.idempotency_records += 1));
     let bob = |m: &Market| *m.bob.as_bytes();
     finds("live locks", |m| m.change(Table::Users, bob(m), |user: &mut User| user.locks_live += 1));

@@ -130,6 +130,7 @@ impl<S: Read> Scan<'_, S> {
     pub(super) fn check_payment(&mut self, key: &[u8], payment: &Payment) -> Result<(), StoreError> {
         let id = PaymentId(self.id(Table::Payments, key, 0)?);
         self.check_versions(id.0, payment.version)?;
+        self.counts.payments[payment.status as usize] += 1;
         if payment.next.is_some() {
             self.counts.payments_open += 1;
             self.index(Table::PaymentsOpen, key, &())?;
