@@ -10,5 +10,6 @@ pub mod memory;
 pub mod nats;
 pub mod outbox;
 pub mod overview;
+mod pause;
 pub mod relay;
 pub mod wire;

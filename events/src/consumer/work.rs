@@ -16,6 +16,7 @@ use crate::broker::{
     BrokerError, Connection, DEAD_STREAM, Delivery, Pull, PullSettings, StartAt, StreamSettings, ledger_stream,
     newest_lineage,
 };
+use crate::pause::jittered;
 use crate::{dead, wire};
 
 /// How long a fetch waits for a first message; then it is time to see whether a lineage has begun.
@@ -76,7 +77,7 @@ pub(super) async fn run(consumer: &Consumer, stop: watch::Receiver<bool>) {
         if complained.is_none() || began.elapsed() > FETCH_WAIT {
             pause = AWAY_PAUSE_MIN;
         }
-        unless_stopped(&stop, sleep(pause.mul_f64(rand::random_range(0.5..1.5)))).await;
+        unless_stopped(&stop, sleep(jittered(pause))).await;
         pause = (pause * 2).min(AWAY_PAUSE_MAX);
     }
 }

@@ -25,6 +25,7 @@ use tokio::time::sleep;
 
 use crate::broker::{BrokerError, SharedBroker};
 use crate::outbox::Outbox;
+use crate::pause::jittered;
 use status::Board;
 
 /// How the relay goes about it.
@@ -149,11 +150,6 @@ impl StatusWatch {
     pub fn status(&self) -> Status {
         self.0.status()
     }
-}
-
-/// `pause`, more or less by up to half: what failed together does not come back together.
-fn jittered(pause: Duration) -> Duration {
-    pause.mul_f64(rand::random_range(0.5..1.5))
 }
 
 /// Where nothing relays, nobody would acknowledge events, and the outbox would grow until it stops new locks. So the leader
