@@ -87,14 +87,36 @@ fn every_test_that_the_manual_names_is_there() {
         }
     }
     let mut code = String::new();
-    ["cli/tests", "raft/src", "raft/tests"].iter().for_each(|folder| sources(&root().join(folder), &mut code));
+    ["cli/tests", "cli/src", "raft/src", "raft/tests"]
+        .iter()
+        .for_each(|folder| sources(&root().join(folder), &mut code));
     let manual = manual();
     let table = manual.split("## Feature by feature").nth(1).expect("the table");
-    let named: Vec<&str> = table.split('`').skip(1).step_by(2).collect();
-    assert!(named.len() >= 10);
+    // The first column is the feature, the second one ours; in the others are the others' commands.
+    let ours = table.lines().filter(|line| line.starts_with("| ")).skip(1).filter_map(|row| row.split('|').nth(2));
+    let ours: Vec<&str> = ours.collect();
+    assert!(ours.len() >= 25 && ours.iter().all(|cell| cell.contains('`')), "{ours:?}");
+    let named: Vec<&str> = ours.iter().flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
     for name in named {
         assert!(code.contains(&format!("fn {name}()")), "no test is named {name}");
     }
+}
+
+#[test]
+fn what_is_said_of_others_has_its_page() {
+    let manual = manual();
+    let table = manual.split("## Feature by feature").nth(1).expect("the table");
+    let cells = table.lines().filter(|line| line.starts_with("| ")).skip(1).flat_map(|row| row.split('|').skip(3));
+    let mut linked = 0;
+    for cell in cells.map(str::trim).filter(|cell| !cell.is_empty()) {
+        let page = cell.strip_suffix(']').and_then(|cell| cell.rsplit_once("][")).map(|(_, page)| page);
+        match page {
+            Some(page) => assert!(table.contains(&format!("\n[{page}]: https://")), "{cell} has no page"),
+            None => assert_eq!(cell, "not found"),
+        }
+        linked += usize::from(page.is_some());
+    }
+    assert!(linked > 80, "{linked} cells were looked up");
 }
 
 #[tokio::test(flavor = "multi_thread")]
