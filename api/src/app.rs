@@ -103,6 +103,8 @@ pub struct Seen<T> {
     pub index: u64,
     /// Ledger time, carried on to this moment.
     pub now_ms: u64,
+    /// How often a lock may be extended, by the policy of the state.
+    pub extensions_max: u32,
 }
 
 /// A command that was carried out.
@@ -233,8 +235,8 @@ impl App {
         }
     }
 
-    fn seen<T>(&self, (value, index, now_ms): (T, u64, u64)) -> Seen<T> {
-        Seen { value, index, now_ms: self.ledger_clock.observe(now_ms) }
+    fn seen<T>(&self, seen: Seen<T>) -> Seen<T> {
+        Seen { now_ms: self.ledger_clock.observe(seen.now_ms), ..seen }
     }
 
     /// Notes in the ledger that a session is in use. What was asked for does not wait for it, nor fail with it.
@@ -281,8 +283,9 @@ fn count(outcome: &'static str) {
     metrics::counter!("holdfast_commands_total", "outcome" => outcome).increment(1);
 }
 
-/// Runs `query`, with the index and ledger time of the state it saw.
-fn snapshot<T>(state: &Ledger, query: &impl Fn(&Ledger) -> Result<T, StoreError>) -> Result<(T, u64, u64), StoreError> {
+/// Runs `query`, with what else is to be known of the state it saw; its time is not carried on yet.
+fn snapshot<T>(state: &Ledger, query: &impl Fn(&Ledger) -> Result<T, StoreError>) -> Result<Seen<T>, StoreError> {
     let meta = state.meta();
-    Ok((query(state)?, meta.index, meta.now_ms))
+    let extensions_max = meta.policy.lock_extensions_max;
+    Ok(Seen { value: query(state)?, index: meta.index, now_ms: meta.now_ms, extensions_max })
 }

@@ -67,6 +67,8 @@ pub struct OrderView<'a> {
     currency: Currency,
     /// By ledger time; 0 once the lock is over.
     expires_in_seconds: u64,
+    /// How often the buyer can still ask for more time.
+    extensions_left: u32,
     #[schema(value_type = Time)]
     server_time: Rfc3339,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -79,7 +81,7 @@ pub struct OrderView<'a> {
 }
 
 impl<'a> OrderView<'a> {
-    pub fn new(id: OrderId, order: &'a Order, now_ms: u64) -> OrderView<'a> {
+    pub fn new(id: OrderId, order: &'a Order, now_ms: u64, extensions_max: u32) -> OrderView<'a> {
         let line = |line: &'a holdfast_ledger::entities::OrderLine| LineView {
             id: line.ticket,
             title: &line.title,
@@ -99,6 +101,10 @@ impl<'a> OrderView<'a> {
             total: price_json(order.total_minor(), order.currency),
             currency: order.currency,
             expires_in_seconds: left_ms.div_ceil(1_000),
+            extensions_left: match order.status {
+                OrderStatus::Created if left_ms > 0 => extensions_max.saturating_sub(order.extensions),
+                _ => 0,
+            },
             server_time: rfc3339(now_ms),
             reason: reason_name(order.status),
             payment_id: order.payments.last().copied(),
@@ -294,7 +300,7 @@ async fn answer(app: &App, status: StatusCode, done: &Done) -> Result<Response, 
     let Reply::Order { order: id, .. } = done.reply else { unreachable!("a change of an order is answered with it") };
     let seen = app.read_own(done.index, |state| query::order(state, id)).await?;
     let order = seen.value.ok_or_else(|| Fault::not_found("order_not_found"))?;
-    let mut response = json(status, &OrderView::new(id, &order, seen.now_ms), done.decided_at);
+    let mut response = json(status, &OrderView::new(id, &order, seen.now_ms, seen.extensions_max), done.decided_at);
     response.headers_mut().insert(header::ETAG, etag(order.version));
     if done.replayed {
         response.headers_mut().insert(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
@@ -320,7 +326,7 @@ pub async fn show(
     if let Some(response) = not_modified(&headers, order.version, seen.index) {
         return Ok(response);
     }
-    let mut response = json(StatusCode::OK, &OrderView::new(id, &order, seen.now_ms), seen.index);
+    let mut response = json(StatusCode::OK, &OrderView::new(id, &order, seen.now_ms, seen.extensions_max), seen.index);
     response.headers_mut().insert(header::ETAG, etag(order.version));
     Ok(response)
 }
@@ -342,5 +348,5 @@ pub fn owned(order: Option<Order>, caller: &Caller, log_index: u64) -> Result<Or
 pub async fn list(State(app): State<App>, caller: Caller, listing: Listing) -> Result<Response, Fault> {
     let user = caller.signed_in.user;
     let seen = listing.read(&app, |state, after, limit| query::orders_of_user(state, user, after, limit)).await?;
-    Ok(listing.answer(&seen, |(id, order)| OrderView::new(*id, order, seen.now_ms)))
+    Ok(listing.answer(&seen, |(id, order)| OrderView::new(*id, order, seen.now_ms, seen.extensions_max)))
 }

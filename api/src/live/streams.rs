@@ -125,7 +125,8 @@ impl Watched for OrderWatched {
             return Ok(Vec::new());
         }
         let now_ms = app.ledger_clock.observe(state.meta().now_ms);
-        Ok(vec![Frame::new("order", Some(state.meta().index), &OrderView::new(self.id, &order, now_ms))])
+        let view = OrderView::new(self.id, &order, now_ms, state.meta().policy.lock_extensions_max);
+        Ok(vec![Frame::new("order", Some(state.meta().index), &view)])
     }
 }
 

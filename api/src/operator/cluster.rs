@@ -7,6 +7,7 @@ use axum::response::Response;
 use holdfast_ledger::state::Meta;
 use holdfast_ledger::store::StoreError;
 use holdfast_raft::node::{Consistency, Progress, Status};
+use holdfast_raft::types::NodeRecord;
 use http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -36,7 +37,7 @@ struct ClusterView {
     committed_index: u64,
     applied_index: u64,
     ready: bool,
-    /// The leader could be asked how far the others have come.
+    /// Most of the voters have answered the leader within an election time-out.
     has_quorum: bool,
     members: Vec<MemberView>,
     ledger: LedgerView,
@@ -99,10 +100,17 @@ impl LedgerView {
     }
 }
 
+/// Whether most of the voters answer the leader.
+fn answers(progress: &Progress, members: &[(u64, NodeRecord, bool)]) -> bool {
+    let voters = members.iter().filter(|(_, _, votes)| *votes);
+    let live = voters.clone().filter(|(node_id, _, _)| progress.live.contains(node_id)).count();
+    live * 2 > voters.count()
+}
+
 impl ClusterView {
     fn new(status: Status, progress: Option<&Progress>, meta: &Meta) -> ClusterView {
         let leader = progress.map(|progress| progress.leader).or(status.leader);
-        let member = |(node_id, record, voter): (u64, holdfast_raft::types::NodeRecord, bool)| MemberView {
+        let member = |(node_id, record, voter): (u64, NodeRecord, bool)| MemberView {
             node_id,
             http_addr: record.http_addr,
             peer_addr: record.peer_addr,
@@ -120,7 +128,7 @@ impl ClusterView {
             committed_index: status.committed_index,
             applied_index: status.applied_index,
             ready: status.ready,
-            has_quorum: progress.is_some(),
+            has_quorum: progress.is_some_and(|progress| answers(progress, &status.members)),
             members: status.members.into_iter().map(member).collect(),
             ledger: LedgerView::new(meta),
         }

@@ -137,7 +137,7 @@ async fn list(
         find(state, Wanted { status, id }, after, limit)
     };
     let seen = listing.read(app, find).await?;
-    Ok(listing.answer(&seen, |(id, order)| OrderView::new(*id, order, seen.now_ms)))
+    Ok(listing.answer(&seen, |(id, order)| OrderView::new(*id, order, seen.now_ms, seen.extensions_max)))
 }
 
 /// `GET /api/operator/orders/:orderId`: anybody's order.
@@ -205,7 +205,7 @@ async fn act(
 async fn answer(app: &App, status: StatusCode, id: OrderId, freshness: Consistency) -> Result<Response, Fault> {
     let seen = app.read(freshness, |state| query::order(state, id)).await?;
     let order = seen.value.ok_or_else(|| Fault::not_found("order_not_found").log_index(seen.index))?;
-    let mut response = json(status, &OrderView::new(id, &order, seen.now_ms), seen.index);
+    let mut response = json(status, &OrderView::new(id, &order, seen.now_ms, seen.extensions_max), seen.index);
     response.headers_mut().insert(header::ETAG, etag(order.version));
     Ok(response)
 }

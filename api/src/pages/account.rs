@@ -10,7 +10,7 @@ use serde_json::json;
 use super::api::encoded;
 use super::auth::with_our_password_words;
 use super::chrome::{Chrome, ok, page};
-use super::form::{Form, Sheet};
+use super::form::{Form, Sheet, fresh_key};
 use super::problem::Problem;
 use super::views::Place;
 use super::visit::{Visit, go};
@@ -46,6 +46,8 @@ struct AccountPage {
     refused: &'static str,
     sheet: Sheet,
     empty: Sheet,
+    /// A change of the password is made once, however often it is sent.
+    key: String,
 }
 
 impl AccountPage {
@@ -78,7 +80,7 @@ async fn found(
     let sessions = visit.api.get("/api/users/me/sessions").json().await?;
     let places = visit.api.get("/api/line").json().await.unwrap_or_default();
     let chrome = Chrome::new(visit, "account");
-    Ok(AccountPage { chrome, me, sessions, places, notice, refused, sheet, empty: Sheet::default() })
+    Ok(AccountPage { chrome, me, sessions, places, notice, refused, sheet, empty: Sheet::default(), key: fresh_key() })
 }
 
 /// Where a form of this page leads: on, or back with what is wrong in it.
@@ -110,7 +112,7 @@ pub async fn email(visit: Visit, form: Form) -> Result<Response, Problem> {
 pub async fn password(visit: Visit, form: Form) -> Result<Response, Problem> {
     visit.signed_in()?;
     let body = json!({ "password": form.raw("password"), "newPassword": form.raw("newPassword") });
-    let done = visit.api.put("/api/users/me/password", body).send().await;
+    let done = visit.api.put("/api/users/me/password", body).once(form.get("key")).send().await;
     settled(&visit, &form, "password", done.map(|_| "/account?done=password")).await
 }
 

@@ -87,6 +87,7 @@ pub struct Order {
     pub total: Amount,
     pub currency: String,
     pub expires_in_seconds: u64,
+    pub extensions_left: u32,
     pub reason: Option<String>,
     pub payment_id: Option<String>,
     pub created_at: Moment,

@@ -37,7 +37,7 @@ pub async fn order(
     let id: OrderId = path_id(&id, "id")?;
     let seen = app.read(freshness, |state| query::order(state, id)).await?;
     let order = seen.value.ok_or_else(|| Fault::not_found("order_not_found").log_index(seen.index))?;
-    Ok(json(StatusCode::OK, &OrderView::new(id, &order, seen.now_ms), seen.index))
+    Ok(json(StatusCode::OK, &OrderView::new(id, &order, seen.now_ms, seen.extensions_max), seen.index))
 }
 
 /// Whom to write to.

@@ -62,6 +62,11 @@ struct ClusterPage {
 }
 
 impl ClusterPage {
+    /// The leader has said who answers it, and they are too few; else it could not be asked.
+    fn leader_is_known_to_be_alone(&self) -> bool {
+        self.cluster.members.iter().any(|member| member.live.is_some())
+    }
+
     fn leader(&self) -> String {
         self.cluster.leader.map_or("None".into(), |node| format!("Node {node}"))
     }
