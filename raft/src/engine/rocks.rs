@@ -191,6 +191,41 @@ mod tests {
     }
 
     #[test]
+    fn a_database_that_misses_a_file_is_not_opened_with_a_part_of_its_rows() {
+        let root = tempfile::tempdir().expect("a folder");
+        let put = |number: u8| {
+            let engine = RocksEngine::open(root.path(), "db", Purpose::State).expect("opens");
+            let key = Bytes::copy_from_slice(&[number]);
+            engine
+                .write(vec![Change::Put { table: 1, key: key.clone(), row: key }], Durability::Synced)
+                .expect("written");
+        };
+        // Opening writes what it finds in the write-ahead log to a table: the last row alone stands in a log.
+        (0..4).for_each(put);
+        let names = |path: &str| -> Vec<String> {
+            let entries = std::fs::read_dir(root.path().join(path)).expect("lists").map(|entry| entry.expect("reads"));
+            entries.map(|entry| entry.file_name().into_string().expect("text")).collect()
+        };
+        let mut refused = 0;
+        for gone in names("db") {
+            let copy = format!("without-{gone}");
+            std::fs::create_dir(root.path().join(&copy)).expect("made");
+            for name in names("db").iter().filter(|name| **name != gone) {
+                let (from, to) = (root.path().join("db").join(name), root.path().join(&copy).join(name));
+                std::fs::copy(from, to).expect("copied");
+            }
+            match RocksEngine::open(root.path(), &copy, Purpose::State) {
+                Ok(engine) => {
+                    let rows = engine.range(1, b"", None, Order::Ascending, 9).expect("read");
+                    assert_eq!(rows.len(), 4, "{gone} was gone, and {rows:?} were left");
+                }
+                Err(_) => refused += 1,
+            }
+        }
+        assert!(refused >= 3, "tables, the list of them and the write-ahead log are missed");
+    }
+
+    #[test]
     fn one_handle_at_a_time() {
         let root = tempfile::tempdir().expect("a folder");
         let first = RocksEngine::open(root.path(), "db", Purpose::State).expect("opens");

@@ -2,7 +2,8 @@
 //!
 //! It recovers as RocksDB does: the image first, then the journal's batches in order up to the first that is not whole.
 //! So a torn tail is dropped, and damage in the middle silently loses everything after it, which is what the log's
-//! watermark is there to notice. An image that does not match its checksum is an error.
+//! watermark is there to notice. An image that does not match its checksum is an error, and so is one that is gone while the
+//! journal says that it stands on one: RocksDB's manifest knows its files too.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -20,6 +21,8 @@ use crate::failpoint::{Point, reach};
 const JOURNAL_BYTES_MAX: usize = 1 << 20;
 
 const FRAME_HEADER_BYTES: usize = 8;
+/// The body of a journal's first frame, where there is an image below it.
+const STANDS_ON_IMAGE: &[u8] = &[3];
 
 type Rows = BTreeMap<(TableNumber, Bytes), Bytes>;
 
@@ -57,6 +60,13 @@ impl SimEngine {
         }
         let mut rest: Bytes = read(&journal)?;
         let written = rest.len();
+        let mut first = rest.clone();
+        if unframe_body(&mut first).is_some_and(|body| body == STANDS_ON_IMAGE) {
+            if image_content.is_empty() {
+                return Err(EngineError::Damaged(format!("{image} is gone, and the journal stands on it")));
+            }
+            rest = first;
+        }
         while let Some(batch) = unframe(&mut rest) {
             apply(&mut rows, batch);
         }
@@ -77,8 +87,9 @@ impl SimEngine {
         self.disk.sync_file(&self.journal)?;
         let image = frame(&as_batch(&held.rows));
         self.disk.replace(&self.image, &image)?;
-        self.disk.replace(&self.journal, &[])?;
-        held.journal_bytes = 0;
+        let journal = frame_body(STANDS_ON_IMAGE);
+        self.disk.replace(&self.journal, &journal)?;
+        held.journal_bytes = journal.len();
         held.image_bytes = image.len();
         Ok(())
     }
@@ -87,7 +98,11 @@ impl SimEngine {
 impl Engine for SimEngine {
     fn write(&self, batch: Batch, durability: Durability) -> Result<(), EngineError> {
         let mut held = self.held.write().expect("nothing panics while it holds the rows");
-        let framed = frame(&batch);
+        let mut framed = Vec::new();
+        if held.journal_bytes == 0 && held.image_bytes > 0 {
+            framed.extend(frame_body(STANDS_ON_IMAGE));
+        }
+        framed.extend(frame(&batch));
         self.disk.append(&self.journal, &framed).map_err(io("writing"))?;
         held.journal_bytes += framed.len();
         apply(&mut held.rows, batch);
@@ -180,13 +195,13 @@ fn apply(rows: &mut Rows, batch: Batch) {
 
 /// A batch as it stands in a file: length, CRC32C, then each change as tag, table and two lengths with their bytes.
 fn frame(batch: &Batch) -> Vec<u8> {
-    let mut out = vec![0; FRAME_HEADER_BYTES];
+    let mut body = Vec::new();
     let mut put = |tag: u8, table: TableNumber, first: &[u8], second: &[u8]| {
-        out.put_slice(&[tag, table]);
-        out.put_u32_le(u32::try_from(first.len()).expect("a key is shorter than 4 GiB"));
-        out.put_u32_le(u32::try_from(second.len()).expect("a row is shorter than 4 GiB"));
-        out.put_slice(first);
-        out.put_slice(second);
+        body.put_slice(&[tag, table]);
+        body.put_u32_le(u32::try_from(first.len()).expect("a key is shorter than 4 GiB"));
+        body.put_u32_le(u32::try_from(second.len()).expect("a row is shorter than 4 GiB"));
+        body.put_slice(first);
+        body.put_slice(second);
     };
     for change in batch {
         match change {
@@ -195,15 +210,19 @@ fn frame(batch: &Batch) -> Vec<u8> {
             Change::DeleteRange { table, from, to } => put(2, *table, from, to),
         }
     }
-    let bytes = u32::try_from(out.len() - FRAME_HEADER_BYTES).expect("a batch is shorter than 4 GiB");
-    let crc = crc32c::crc32c(&out[FRAME_HEADER_BYTES..]);
-    out[..4].copy_from_slice(&bytes.to_le_bytes());
-    out[4..FRAME_HEADER_BYTES].copy_from_slice(&crc.to_le_bytes());
+    frame_body(&body)
+}
+
+fn frame_body(body: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(FRAME_HEADER_BYTES + body.len());
+    out.put_u32_le(u32::try_from(body.len()).expect("a batch is shorter than 4 GiB"));
+    out.put_u32_le(crc32c::crc32c(body));
+    out.put_slice(body);
     out
 }
 
-/// The next batch of a file, if it is there as a whole; else `rest` stays as it is.
-fn unframe(rest: &mut Bytes) -> Option<Batch> {
+/// The bytes of a file's next frame, if it is there as a whole; else `rest` stays as it is.
+fn unframe_body(rest: &mut Bytes) -> Option<Bytes> {
     let mut ahead = rest.clone();
     if ahead.len() < FRAME_HEADER_BYTES {
         return None;
@@ -213,10 +232,18 @@ fn unframe(rest: &mut Bytes) -> Option<Batch> {
     if ahead.len() < bytes {
         return None;
     }
-    let mut body = ahead.split_to(bytes);
+    let body = ahead.split_to(bytes);
     if crc32c::crc32c(&body) != crc {
         return None;
     }
+    *rest = ahead;
+    Some(body)
+}
+
+/// The next batch of a file, if it is there as a whole; else `rest` stays as it is.
+fn unframe(rest: &mut Bytes) -> Option<Batch> {
+    let mut ahead = rest.clone();
+    let mut body = unframe_body(&mut ahead)?;
     let mut batch = Batch::new();
     while body.has_remaining() {
         if body.len() < 10 {
@@ -319,6 +346,29 @@ pub(super) mod tests {
             assert!(kept == acknowledged || kept == acknowledged + 1, "{kept} kept of {acknowledged} acknowledged");
         }
         assert!(folded, "the journal was folded in some run");
+    }
+
+    #[test]
+    fn a_journal_without_the_image_that_it_stands_on_is_damage() {
+        let row = Bytes::from(vec![7; JOURNAL_BYTES_MAX / 2]);
+        let big = |key: &'static [u8]| Change::Put { table: 1, key: Bytes::from_static(key), row: row.clone() };
+        let folded = SimDisk::new(1);
+        let engine = SimEngine::open(folded.clone(), "db").expect("opens");
+        for key in [&b"a"[..], b"b", b"c", b"d"] {
+            engine.write(vec![big(key)], Durability::Synced).expect("written");
+        }
+        let installed = SimDisk::new(2);
+        let engine = SimEngine::open(installed.clone(), "made").expect("opens");
+        engine.write(vec![put(1, "a", "1")], Durability::Synced).expect("written");
+        engine.checkpoint("db").expect("made");
+        let engine = SimEngine::open(installed.clone(), "db").expect("opens");
+        engine.write(vec![put(1, "b", "2")], Durability::Synced).expect("written");
+        for disk in [folded, installed] {
+            let kept = SimEngine::open(disk.clone(), "db").expect("opens").range(1, b"b", None, Order::Ascending, 1);
+            assert_eq!(keys(kept.expect("read")), ["b"]);
+            disk.lose("db/rows");
+            assert!(matches!(SimEngine::open(disk, "db"), Err(EngineError::Damaged(_))));
+        }
     }
 
     #[test]
