@@ -32,6 +32,11 @@ bugs! {
     AcknowledgeBeforeSync = "acknowledge-before-sync",
     /// A vote is answered and not stored.
     ForgetVote = "forget-vote",
+    /// A leader that has removed a node counts an answer in its place for good: an append that a voter does not answer counts as
+    /// acknowledged all the same.
+    CountRemovedNode = "count-removed-node",
+    /// Who joins gets the node id of who was removed last.
+    ReuseNodeId = "reuse-node-id",
     /// A snapshot counts as made before it is synced: the log is purged below it.
     SnapshotUnsynced = "snapshot-unsynced",
     /// The state is flushed with the position that it had at the flush before: after a restart entries are applied again.
@@ -101,6 +106,25 @@ mod chosen {
         static CHOSEN: Cell<Option<Bug>> = const { Cell::new(None) };
         /// By node, then by number: events of entries that are proposed.
         static FORESEEN: RefCell<BTreeMap<u64, BTreeMap<u64, Event>>> = const { RefCell::new(BTreeMap::new()) };
+        /// By leader: the node that it removed last.
+        static REMOVED: RefCell<BTreeMap<u64, u64>> = const { RefCell::new(BTreeMap::new()) };
+        static FREED: Cell<Option<u64>> = const { Cell::new(None) };
+    }
+
+    /// The leader `node` has removed a member, for [`Bug::CountRemovedNode`] and [`Bug::ReuseNodeId`].
+    pub fn note_removed(node: u64, removed: u64) {
+        REMOVED.with_borrow_mut(|by| by.insert(node, removed));
+        FREED.set(Some(removed));
+    }
+
+    /// Whether the leader `node` counts a member that it has removed.
+    pub fn counts_a_removed_node(node: u64) -> bool {
+        at_work(Bug::CountRemovedNode) && REMOVED.with_borrow(|by| by.contains_key(&node))
+    }
+
+    /// The id that a new member gets instead of one of its own, once.
+    pub fn freed_id() -> Option<u64> {
+        if at_work(Bug::ReuseNodeId) { FREED.take() } else { None }
     }
 
     /// The leader `node` expects these events of an entry that it proposes, for [`Bug::PublishBeforeCommit`].
@@ -147,6 +171,20 @@ mod chosen {
 
     /// Nothing is expected in this build.
     pub fn foreseen(_node: u64, _seq: u64) -> Option<crate::event::Event> {
+        None
+    }
+
+    /// Nothing is remembered in this build.
+    pub fn note_removed(_node: u64, _removed: u64) {}
+
+    /// Never, in this build.
+    #[inline(always)]
+    pub fn counts_a_removed_node(_node: u64) -> bool {
+        false
+    }
+
+    /// None, in this build.
+    pub fn freed_id() -> Option<u64> {
         None
     }
 

