@@ -9,8 +9,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::check_events;
+use crate::check_time;
 use crate::history::{Asked, Call, Told};
 use crate::provider::{Line, Standing};
+use crate::second;
 
 /// One machine in the end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +31,8 @@ pub struct TicketEnd {
     pub sold_to: Option<String>,
     /// The order whose lock holds it.
     pub locked_by: Option<String>,
+    /// The seat that it was created for.
+    pub seat: Option<u64>,
 }
 
 /// An order in the end.
@@ -53,6 +57,8 @@ pub struct Evidence {
     pub charges: BTreeMap<String, Line>,
     /// What was told of all this.
     pub told: check_events::Told,
+    /// So many of the machines' clocks were wrong in the same way at some time that a majority may have agreed on a wrong time.
+    pub clocks_misled: bool,
 }
 
 /// One promise, and who judges it. A judge says what is wrong, in sentences.
@@ -81,6 +87,10 @@ pub const CHECKS: &[Check] = &[
     Check { name: "listeners", judge: check_events::listeners },
     Check { name: "mails", judge: check_events::mails },
     Check { name: "mirror", judge: check_events::mirror },
+    Check { name: "bans", judge: check_events::bans },
+    Check { name: "ledger time", judge: check_time::ledger_time },
+    Check { name: "pace", judge: check_time::pace },
+    Check { name: "one order", judge: second::linearizable },
 ];
 
 /// Every judgement, each with the name of its check before it.
@@ -92,15 +102,21 @@ pub fn judge(evidence: &Evidence) -> Vec<String> {
 
 impl Evidence {
     /// The calls that were answered, with their answers.
-    fn answered(&self) -> impl Iterator<Item = (&Call, &Told)> {
+    pub fn answered(&self) -> impl Iterator<Item = (&Call, &Told)> {
         self.calls.iter().filter_map(|call| Some((call, call.told.as_ref()?)))
     }
 
     /// The account of each client.
-    fn users(&self) -> BTreeMap<u32, &str> {
+    pub fn users(&self) -> BTreeMap<u32, &str> {
         let is_account = |asked: &Asked| matches!(asked, Asked::SignUp { .. } | Asked::SignIn { .. });
         let signed_in = self.answered().filter(|(call, told)| is_account(&call.asked) && told.status < 300);
         signed_in.filter_map(|(call, told)| Some((call.client, told.id.as_deref()?))).collect()
+    }
+
+    /// The accounts that somebody wanted to ban.
+    pub fn banned(&self) -> BTreeSet<&str> {
+        let asked = self.calls.iter().map(|call| &call.asked);
+        asked.filter_map(|asked| if let Asked::Ban { user } = asked { Some(user.as_str()) } else { None }).collect()
     }
 }
 
@@ -127,8 +143,9 @@ fn replicas(evidence: &Evidence) -> Vec<String> {
 fn purchases(evidence: &Evidence) -> Vec<String> {
     let mut seen_prices: BTreeMap<&str, u64> = BTreeMap::new();
     for (call, told) in evidence.answered() {
-        if let (Asked::PlaceOrder { price_minor, .. }, 201, Some(order)) = (&call.asked, told.status, &told.id) {
-            seen_prices.insert(order, *price_minor);
+        let wants = call.asked.wants();
+        if let (false, 201, Some(order)) = (wants.is_empty(), told.status, &told.id) {
+            seen_prices.insert(order, wants.iter().map(|(_, price_minor)| price_minor).sum());
         }
     }
     let mut wrong = Vec::new();
@@ -237,26 +254,18 @@ fn at_most_once(evidence: &Evidence) -> Vec<String> {
     let mut orders = BTreeSet::new();
     let mut wrong = Vec::new();
     for call in &evidence.calls {
-        let Asked::PlaceOrder { ticket, .. } = &call.asked else { continue };
-        let Some(user) = users.get(&call.client) else { continue };
+        let wants = call.asked.wants();
+        let Some(user) = users.get(&call.client).filter(|_| !wants.is_empty()) else { continue };
         let told = call.told.as_ref();
         if told.is_none_or(|told| told.status == 201) {
-            *asked.entry((user, ticket)).or_default() += 1;
+            wants.iter().for_each(|(ticket, _)| *asked.entry((user, *ticket)).or_default() += 1);
         }
         let order = told.filter(|told| told.status == 201).and_then(|told| told.id.as_deref());
         if let Some(order) = order.filter(|order| !orders.insert(order.to_string())) {
             wrong.push(format!("two calls were answered with order {order}"));
         }
     }
-    let created = |call: &Call| match &call.asked {
-        Asked::CreateTicket { .. } if call.told.as_ref().is_none_or(|told| told.status == 201) => 1,
-        Asked::CreateTickets { prices_minor } => prices_minor.len(),
-        _ => 0,
-    };
-    let creations: usize = evidence.calls.iter().map(created).sum();
-    if evidence.tickets.len() > creations {
-        wrong.push(format!("there are {} tickets, and {creations} were asked for", evidence.tickets.len()));
-    }
+    wrong.extend(tickets_at_most_once(evidence));
     for (id, order) in &evidence.orders {
         for ticket in &order.tickets {
             let left = asked.entry((order.user.as_str(), ticket.as_str())).or_default();
@@ -267,6 +276,18 @@ fn at_most_once(evidence: &Evidence) -> Vec<String> {
         }
     }
     wrong
+}
+
+/// Every ticket has a seat that was asked for, and none has that of another.
+fn tickets_at_most_once(evidence: &Evidence) -> Vec<String> {
+    let seats = |call: &Call| match &call.asked {
+        Asked::CreateTicket { seat, .. } if call.told.as_ref().is_none_or(|told| told.status == 201) => *seat..seat + 1,
+        Asked::CreateTickets { prices_minor, first_seat } => *first_seat..first_seat + prices_minor.len() as u64,
+        _ => 0..0,
+    };
+    let mut asked: BTreeSet<u64> = evidence.calls.iter().flat_map(seats).collect();
+    let surplus = evidence.tickets.iter().filter(|(_, end)| !end.seat.is_some_and(|seat| asked.remove(&seat)));
+    surplus.map(|(id, end)| format!("ticket {id} for seat {:?} was asked for once less", end.seat)).collect()
 }
 
 /// Ledger time may be so much faster than real time, where clocks drift, and so far off, in milliseconds.
@@ -296,16 +317,20 @@ fn leases(evidence: &Evidence) -> Vec<String> {
             _ => {}
         }
     }
+    let banned = evidence.banned();
+    let of_banned = evidence.orders.iter().filter(|(_, end)| banned.contains(end.user.as_str()));
+    may_end_early.extend(of_banned.map(|(order, _)| order.as_str()));
     for (call, told) in evidence.answered() {
         let Some(index) = told.log_index else { continue };
         let order = match &call.asked {
-            Asked::PlaceOrder { .. } if told.status == 201 => told.id.as_deref(),
+            Asked::PlaceOrder { .. } | Asked::PlaceTogether { .. } if told.status == 201 => told.id.as_deref(),
             Asked::ExtendLock { order } | Asked::ReadOrder { order } if told.status == 200 => Some(order.as_str()),
             _ => None,
         };
         let (Some(order), Some(expires_ms)) = (order, told.expires_ms) else { continue };
         promised.entry(order).or_default().push((index, expires_ms));
-        if let (Asked::PlaceOrder { ticket, .. }, Some(created_ms)) = (&call.asked, told.created_ms) {
+        for (ticket, _) in call.asked.wants() {
+            let Some(created_ms) = told.created_ms else { continue };
             let span_ns = (call.invoked_ns, call.returned_ns.unwrap_or(u64::MAX));
             locks.entry(ticket).or_default().push(Lock { order, index, created_ms, span_ns });
         }
@@ -373,7 +398,7 @@ fn answers(evidence: &Evidence) -> Vec<String> {
             Asked::SignIn { .. } | Asked::ListTickets | Asked::ReadTicket { .. } | Asked::ReadOrder { .. } => &[200],
             Asked::CreateTicket { .. } => &[201],
             Asked::ChangePrice { .. } => &[200, 400],
-            Asked::PlaceOrder { .. } => &[201, 400, 409, 403],
+            Asked::PlaceOrder { .. } | Asked::PlaceTogether { .. } => &[201, 400, 409, 403],
             Asked::CancelOrder { .. } => &[204, 409],
             Asked::ExtendLock { .. } => &[200, 400, 409],
             Asked::Pay { .. } => &[201, 400, 402, 409],
@@ -382,9 +407,16 @@ fn answers(evidence: &Evidence) -> Vec<String> {
             Asked::LeaveLine { .. } => &[204, 404, 409],
             Asked::ReleaseLock { .. } => &[200, 409],
             Asked::Refund { .. } => &[202, 409],
+            Asked::Ban { .. } | Asked::Unban { .. } => &[200],
         }
     };
-    let unexpected = evidence.answered().filter(|(call, told)| !allowed(&call.asked).contains(&told.status));
+    // Who is banned is signed out, and cannot sign in.
+    let (users, banned) = (evidence.users(), evidence.banned());
+    let may_be_banned = |call: &Call| users.get(&call.client).is_some_and(|user| banned.contains(user));
+    let is_allowed = |call: &Call, status: u16| {
+        allowed(&call.asked).contains(&status) || matches!(status, 401 | 403) && may_be_banned(call)
+    };
+    let unexpected = evidence.answered().filter(|(call, told)| !is_allowed(call, told.status));
     unexpected.map(|(call, told)| format!("{:?} was answered {} {:?}", call.asked, told.status, told.code)).collect()
 }
 
@@ -392,11 +424,11 @@ fn answers(evidence: &Evidence) -> Vec<String> {
 fn refusals(evidence: &Evidence) -> Vec<String> {
     let mut wrong = Vec::new();
     for (call, told) in evidence.answered() {
-        let (Asked::PlaceOrder { ticket, .. }, Some("ticket_sold")) = (&call.asked, told.code.as_deref()) else {
-            continue;
-        };
-        if evidence.tickets.get(ticket).is_none_or(|end| end.sold_to.is_none()) {
-            wrong.push(format!("ticket {ticket} was said to be sold and is not"));
+        let wants = call.asked.wants();
+        let is_sold = |ticket: &str| evidence.tickets.get(ticket).is_some_and(|end| end.sold_to.is_some());
+        let said_so = told.code.as_deref() == Some("ticket_sold");
+        if said_so && !wants.is_empty() && !wants.iter().any(|(ticket, _)| is_sold(ticket)) {
+            wrong.push(format!("of {wants:?} one was said to be sold, and none is"));
         }
     }
     wrong
@@ -415,12 +447,13 @@ fn releases(evidence: &Evidence) -> Vec<String> {
     wrong
 }
 
-/// While a ticket is kept for one buyer, nobody else locks it: unless he has given the offer up, or had taken it.
+/// While a ticket is kept for one buyer, nobody else locks it: unless he has given the offer up, had taken it, or was banned.
 fn offers(evidence: &Evidence) -> Vec<String> {
-    let users = evidence.users();
+    let (users, banned) = (evidence.users(), evidence.banned());
     let user = |call: &Call| users.get(&call.client).copied();
+    let wants = |call: &Call, ticket: &str| call.asked.wants().iter().any(|(wanted, _)| *wanted == ticket);
     let mut wrong = Vec::new();
-    for (look, seen) in evidence.answered() {
+    for (look, seen) in evidence.answered().filter(|(look, _)| user(look).is_none_or(|user| !banned.contains(user))) {
         let (Asked::ReadPlace { ticket }, Some(until_ms), Some(at)) =
             (&look.asked, seen.offered_until_ms, seen.log_index)
         else {
@@ -428,8 +461,7 @@ fn offers(evidence: &Evidence) -> Vec<String> {
         };
         let moves = |call: &&Call| match &call.asked {
             Asked::LeaveLine { ticket: left } => left == ticket,
-            Asked::PlaceOrder { ticket: taken, .. } => taken == ticket,
-            _ => false,
+            _ => wants(call, ticket),
         };
         // Whatever he does about the ticket after he was told may end the offer.
         let mut own = evidence.calls.iter().filter(moves).filter(|call| user(call) == user(look));
@@ -437,12 +469,10 @@ fn offers(evidence: &Evidence) -> Vec<String> {
             continue;
         }
         for (call, told) in evidence.answered() {
-            let (Asked::PlaceOrder { ticket: locked, .. }, 201, Some(index), Some(created_ms)) =
-                (&call.asked, told.status, told.log_index, told.created_ms)
-            else {
+            let (201, Some(index), Some(created_ms)) = (told.status, told.log_index, told.created_ms) else {
                 continue;
             };
-            if locked == ticket && index > at && created_ms < until_ms && user(call) != user(look) {
+            if wants(call, ticket) && index > at && created_ms < until_ms && user(call) != user(look) {
                 let early_ms = until_ms - created_ms;
                 wrong.push(format!("ticket {ticket} was kept for another when it was locked, {early_ms} ms early"));
             }
@@ -467,7 +497,6 @@ mod tests {
     use holdfast_ledger::id::{Id, PaymentId};
 
     use super::*;
-    use crate::second;
 
     fn told(status: u16, log_index: u64, id: &str) -> Told {
         Told {
@@ -476,6 +505,7 @@ mod tests {
             replayed: false,
             code: None,
             id: Some(id.into()),
+            ids: Vec::new(),
             price_minor: None,
             created_ms: None,
             expires_ms: None,
@@ -485,6 +515,14 @@ mod tests {
 
     fn call(client: u32, asked: Asked, span_ns: (u64, u64), told: Told) -> Call {
         Call { client, asked, invoked_ns: span_ns.0, attempts: 1, returned_ns: Some(span_ns.1), told: Some(told) }
+    }
+
+    fn create(seat: u64) -> Asked {
+        Asked::CreateTicket { price_minor: 500, seat }
+    }
+
+    fn free(seat: u64) -> TicketEnd {
+        TicketEnd { sold_to: None, locked_by: None, seat: Some(seat) }
     }
 
     fn place(ticket: &str) -> Asked {
@@ -527,13 +565,13 @@ mod tests {
                 call(2, place("t2"), (20, 35), told(201, 11, "o2")),
                 call(1, pay("o1"), (40, 50), told(201, 13, "p1")),
                 call(2, place("t1"), (60, 70), refused),
-                call(0, Asked::CreateTicket { price_minor: 500 }, (0, 3), told(201, 3, "t1")),
-                call(0, Asked::CreateTicket { price_minor: 500 }, (3, 5), told(201, 4, "t2")),
+                call(0, create(1), (0, 3), told(201, 3, "t1")),
+                call(0, create(2), (3, 5), told(201, 4, "t2")),
             ],
             ends: (1..=3).map(|number| End { number, index: 20, hash: 7, violations: vec![] }).collect(),
             tickets: BTreeMap::from([
-                ("t1".into(), TicketEnd { sold_to: Some("o1".into()), locked_by: None }),
-                ("t2".into(), TicketEnd { sold_to: None, locked_by: None }),
+                ("t1".into(), TicketEnd { sold_to: Some("o1".into()), ..free(1) }),
+                ("t2".into(), free(2)),
             ]),
             orders: BTreeMap::from([("o1".into(), order("ua", true, "t1")), ("o2".into(), order("ub", false, "t2"))]),
             charges: BTreeMap::from([("pi_1".into(), line("o1", Standing::Captured))]),
@@ -549,15 +587,51 @@ mod tests {
     }
 
     #[test]
-    fn the_second_opinion_agrees_and_objects() {
-        let mut evidence = good();
-        assert_eq!(second::linearizable(&evidence), Vec::<String>::new());
-        evidence.calls.push(call(2, place("t1"), (80, 90), told(201, 15, "o3")));
-        assert_eq!(second::linearizable(&evidence).len(), 1, "sold, and locked by another");
+    fn the_second_opinion_objects_to_a_lock_on_what_is_sold() {
+        let again = |run: &mut Evidence| {
+            run.calls.push(call(2, place("t1"), (80, 90), told(201, 15, "o3")));
+            run.orders.insert("o3".into(), order("ub", false, "t1"));
+        };
+        assert_eq!(objections(again), only("one order"));
+    }
+
+    #[test]
+    fn an_order_of_several_tickets_counts_for_each() {
+        let lines = vec![("t2".to_string(), 500), ("t3".to_string(), 500)];
+        let both = |run: &mut Evidence| {
+            run.calls.push(call(0, create(3), (5, 6), told(201, 7, "t3")));
+            run.tickets.insert("t3".into(), free(3));
+            run.calls.push(call(1, Asked::PlaceTogether { lines: lines.clone() }, (80, 90), told(201, 15, "o3")));
+            let tickets = vec!["t2".into(), "t3".into()];
+            run.orders.insert("o3".into(), OrderEnd { tickets, total_minor: 1_000, ..order("ua", false, "") });
+        };
+        assert_eq!(objections(both), BTreeSet::new());
+        let for_less = |run: &mut Evidence| {
+            both(run);
+            run.orders.get_mut("o3").unwrap().total_minor = 500;
+        };
+        assert_eq!(objections(for_less), only("purchases"));
+    }
+
+    #[test]
+    fn only_who_is_banned_is_turned_away() {
+        let turned_away = |run: &mut Evidence| {
+            run.calls.push(call(2, place("t2"), (80, 90), told(401, 15, "")));
+        };
+        assert_eq!(objections(turned_away), only("answers"));
+        let banned = |run: &mut Evidence| {
+            turned_away(run);
+            run.calls.push(call(9, Asked::Ban { user: "ub".into() }, (60, 70), told(200, 14, "")));
+        };
+        assert_eq!(objections(banned), only("bans"), "of whose ban nobody was told");
     }
 
     fn only(name: &str) -> BTreeSet<String> {
         BTreeSet::from([name.to_string()])
+    }
+
+    fn both(one: &str, other: &str) -> BTreeSet<String> {
+        BTreeSet::from([one.to_string(), other.to_string()])
     }
 
     #[test]
@@ -567,8 +641,8 @@ mod tests {
 
     /// Buyer 1 locks a third ticket until `expires_ms`, and buyer 2 gets it at `created_ms`.
     fn one_after_the_other(run: &mut Evidence, expires_ms: u64, created_ms: u64) {
-        run.calls.push(call(0, Asked::CreateTicket { price_minor: 500 }, (5, 6), told(201, 7, "t3")));
-        run.tickets.insert("t3".into(), TicketEnd { sold_to: None, locked_by: None });
+        run.calls.push(call(0, create(3), (5, 6), told(201, 7, "t3")));
+        run.tickets.insert("t3".into(), free(3));
         let lock = |index, id: &str, created_ms, expires_ms| Told {
             created_ms: Some(created_ms),
             expires_ms: Some(expires_ms),
@@ -582,7 +656,7 @@ mod tests {
 
     #[test]
     fn a_lock_that_ends_early_is_seen() {
-        assert_eq!(objections(|run| one_after_the_other(run, 4_000, 3_999)), only("leases"));
+        assert_eq!(objections(|run| one_after_the_other(run, 4_000, 3_999)), both("leases", "one order"));
         assert_eq!(objections(|run| one_after_the_other(run, 4_000, 4_000)), BTreeSet::new());
     }
 
@@ -601,7 +675,7 @@ mod tests {
                 one_after_the_other(run, 5_000, 6_000);
                 run.calls.push(extended(promise));
             }),
-            only("leases")
+            both("leases", "one order")
         );
     }
 
@@ -620,9 +694,11 @@ mod tests {
     #[test]
     fn a_ticket_that_nobody_created_is_seen() {
         let from_nowhere = |run: &mut Evidence| {
-            run.tickets.insert("t9".into(), TicketEnd { sold_to: None, locked_by: None });
+            run.tickets.insert("t9".into(), free(9));
         };
         assert_eq!(objections(from_nowhere), only("at most once"));
+        let on_the_seat_of_another = |run: &mut Evidence| _ = run.tickets.insert("t9".into(), free(1));
+        assert_eq!(objections(on_the_seat_of_another), only("at most once"));
     }
 
     #[test]
@@ -697,7 +773,7 @@ mod tests {
 
     #[test]
     fn a_false_refusal_is_seen() {
-        assert_eq!(objections(|run| run.calls[5].asked = place("t2")), only("refusals"));
+        assert_eq!(objections(|run| run.calls[5].asked = place("t2")), both("one order", "refusals"));
     }
 
     #[test]
@@ -735,8 +811,8 @@ mod tests {
         let offered = Told { offered_until_ms: Some(5_000), ..told(200, 15, "") };
         let look = || call(2, Asked::ReadPlace { ticket: "t3".into() }, (100, 110), offered.clone());
         let locked = |run: &mut Evidence, created_ms| {
-            run.calls.push(call(0, Asked::CreateTicket { price_minor: 500 }, (5, 6), told(201, 7, "t3")));
-            run.tickets.insert("t3".into(), TicketEnd { sold_to: None, locked_by: None });
+            run.calls.push(call(0, create(3), (5, 6), told(201, 7, "t3")));
+            run.tickets.insert("t3".into(), free(3));
             run.orders.insert("o3".into(), order("ua", false, "t3"));
             let lock = Told { created_ms: Some(created_ms), expires_ms: Some(9_000), ..told(201, 17, "o3") };
             run.calls.push(look());

@@ -4,19 +4,24 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::check::Evidence;
+use crate::history::Asked;
 use crate::mirror::{Copied, Heard, Posted};
 
 /// An event as the ledger has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
     pub seq: u64,
+    /// The entry that it came of, and its time, in milliseconds of ledger time.
+    pub index: u64,
+    pub time_ms: u64,
     pub id: String,
     pub kind: String,
     pub entity: String,
     pub version: u64,
     /// Whom it concerns.
     pub user: String,
-    /// Why an order was cancelled, where a payment stands, or `price` where a ticket's price has changed.
+    /// Why an order was cancelled, where a payment stands, `price` where a ticket's price has changed, or `banned` where an
+    /// account is.
     pub detail: String,
 }
 
@@ -190,6 +195,36 @@ pub fn mails(evidence: &Evidence) -> Vec<String> {
     wrong
 }
 
+/// A ban that was acknowledged is told of; and from it until it is lifted its account begins nothing and buys nothing.
+pub fn bans(evidence: &Evidence) -> Vec<String> {
+    let mut banned: BTreeSet<&str> = BTreeSet::new();
+    let mut ever: BTreeSet<&str> = BTreeSet::new();
+    let mut wrong = Vec::new();
+    for row in &evidence.told.rows {
+        match row.kind.as_str() {
+            "user:banned" => {
+                banned.insert(&row.entity);
+                ever.insert(&row.entity);
+            }
+            "user:updated" if row.detail != "banned" => _ = banned.remove(row.entity.as_str()),
+            "order:created" | "order:completed" | "order:reinstated" | "line:joined"
+                if banned.contains(row.user.as_str()) =>
+            {
+                wrong.push(format!("event {}: {} of {}, who is banned", row.seq, row.kind, row.user));
+            }
+            _ => {}
+        }
+    }
+    for (call, told) in evidence.answered() {
+        if let (Asked::Ban { user }, 200) = (&call.asked, told.status)
+            && !ever.contains(user.as_str())
+        {
+            wrong.push(format!("{user} was banned, and no event says so"));
+        }
+    }
+    wrong
+}
+
 /// In the end the mirror's copy is the ledger's tickets; before, it is never ahead of them.
 pub fn mirror(evidence: &Evidence) -> Vec<String> {
     let told = &evidence.told;
@@ -226,7 +261,8 @@ mod tests {
 
     fn row(seq: u64, kind: &str, entity: &str, version: u64, detail: &str) -> Row {
         let (kind, entity, detail) = (kind.into(), entity.into(), detail.into());
-        Row { seq, id: format!("c:1:{seq}"), kind, entity, version, user: "ua".into(), detail }
+        let (id, user) = (format!("c:1:{seq}"), "ua".into());
+        Row { seq, index: seq, time_ms: 1_000 + seq, id, kind, entity, version, user, detail }
     }
 
     fn heard(row: &Row) -> Heard {
@@ -372,6 +408,26 @@ mod tests {
             told.rows.push(row);
         };
         assert_eq!(objections(banned), Vec::<String>::new());
+    }
+
+    #[test]
+    fn who_buys_while_he_is_banned_is_seen() {
+        let tell = |told: &mut Told, rows: &[Row]| {
+            for row in rows {
+                let seq = told.rows.len() as u64 + 1;
+                let row = Row { seq, id: format!("c:1:{seq}"), ..row.clone() };
+                told.stream.push((seq, heard(&row)));
+                told.heard.push(heard(&row));
+                told.mails.extend(letter(&row).map(|letter| mail(&format!("{letter}.{}.{}", row.entity, row.version))));
+                told.rows.push(row);
+            }
+        };
+        let (ban, lift) = (row(9, "user:banned", "ua", 1, "banned"), row(10, "user:updated", "ua", 2, ""));
+        let order = row(11, "order:created", "o2", 0, "");
+        assert_eq!(objections(|told| tell(told, &[ban.clone(), lift.clone(), order.clone()])), Vec::<String>::new());
+        assert_eq!(objections(|told| tell(told, &[ban.clone(), order.clone()])), ["bans"]);
+        let renamed = Row { detail: "banned".into(), ..lift };
+        assert_eq!(objections(|told| tell(told, &[ban, renamed, order])), ["bans"]);
     }
 
     #[test]

@@ -25,10 +25,15 @@ const ATTEMPT_WAIT: Duration = Duration::from_millis(1_500);
 const PAYMENT_WAIT: Duration = Duration::from_millis(4_000);
 /// Of 100 calls that may carry an idempotency key, so many do without: then a lost answer is the end of it.
 const KEYLESS_PERCENT: u32 = 20;
+/// Who sends no key asks once, and waits until whatever he asked for has surely been given up.
+const KEYLESS_WAIT: Duration = Duration::from_secs(8);
 /// How long who only looks waits.
 const LOOK_WAIT: Duration = Duration::from_millis(700);
 /// How long a client insists before it goes on without an answer.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// More tickets than one call creates.
+const SEATS_APART: u64 = 10_000;
 
 /// What all clients of a run share.
 pub struct Clients {
@@ -64,6 +69,10 @@ fn price(minor: u64) -> String {
     format!("{}.{:02}", minor / 100, minor % 100)
 }
 
+fn ticket(minor: u64, seat: u64) -> Value {
+    json!({"title": "a seat", "price": price(minor), "seat": seat.to_string()})
+}
+
 impl Asked {
     fn wire(&self) -> Wire {
         let wire = |method, path: String, body, keyed| Wire { method, path, body, keyed };
@@ -74,8 +83,8 @@ impl Asked {
             Asked::SignIn { email } => {
                 wire("POST", "/api/users/signin".into(), json!({"email": email, "password": "password"}), false)
             }
-            Asked::CreateTicket { price_minor } => {
-                wire("POST", "/api/tickets".into(), json!({"title": "a seat", "price": price(*price_minor)}), true)
+            Asked::CreateTicket { price_minor, seat } => {
+                wire("POST", "/api/tickets".into(), ticket(*price_minor, *seat), true)
             }
             Asked::ListTickets => wire("GET", "/api/tickets?limit=100".into(), Value::Null, false),
             Asked::ReadTicket { ticket } => wire("GET", format!("/api/tickets/{ticket}"), Value::Null, false),
@@ -87,6 +96,11 @@ impl Asked {
                 let body = json!({"ticketId": ticket, "price": price(*price_minor)});
                 wire("POST", "/api/orders".into(), body, true)
             }
+            Asked::PlaceTogether { lines } => {
+                let line = |(ticket, minor): &(String, u64)| json!({"ticketId": ticket, "price": price(*minor)});
+                let lines: Vec<Value> = lines.iter().map(line).collect();
+                wire("POST", "/api/orders".into(), json!({"tickets": lines}), true)
+            }
             Asked::ReadOrder { order } => wire("GET", format!("/api/orders/{order}"), Value::Null, false),
             Asked::ExtendLock { order } => wire("POST", format!("/api/orders/{order}/extend"), Value::Null, true),
             Asked::CancelOrder { order } => wire("DELETE", format!("/api/orders/{order}"), Value::Null, false),
@@ -94,9 +108,9 @@ impl Asked {
                 let token = if *declined { BAD_TOKEN } else { GOOD_TOKEN };
                 wire("POST", "/api/payments".into(), json!({"orderId": order, "token": token}), true)
             }
-            Asked::CreateTickets { prices_minor } => {
-                let ticket = |minor: &u64| json!({"title": "a seat", "price": price(*minor)});
-                wire("POST", "/api/tickets/bulk".into(), prices_minor.iter().map(ticket).collect(), true)
+            Asked::CreateTickets { prices_minor, first_seat } => {
+                let tickets = prices_minor.iter().zip(*first_seat..).map(|(minor, seat)| ticket(*minor, seat));
+                wire("POST", "/api/tickets/bulk".into(), tickets.collect(), true)
             }
             Asked::JoinLine { ticket } => wire("POST", format!("/api/tickets/{ticket}/line"), Value::Null, true),
             Asked::ReadPlace { ticket } => wire("GET", format!("/api/tickets/{ticket}/line"), Value::Null, false),
@@ -107,6 +121,8 @@ impl Asked {
                 wire("POST", format!("/api/operator/orders/{order}/release"), Value::Null, true)
             }
             Asked::Refund { order } => wire("POST", format!("/api/operator/orders/{order}/refund"), Value::Null, true),
+            Asked::Ban { user } => wire("POST", format!("/api/operator/users/{user}/ban"), Value::Null, true),
+            Asked::Unban { user } => wire("POST", format!("/api/operator/users/{user}/unban"), Value::Null, true),
         }
     }
 
@@ -131,6 +147,7 @@ fn told(answer: &HttpAnswer, body: &Value) -> Told {
         replayed: answer.replayed,
         code: text(&body["errors"][0]["code"]),
         id: text(&body["id"]),
+        ids: body.as_array().into_iter().flatten().map(|row| text(&row["id"])).collect(),
         price_minor: minor(&body["total"]).or_else(|| minor(&body["price"])),
         created_ms: body["createdAt"].as_str().and_then(parse_rfc3339),
         expires_ms: body["expiresAt"].as_str().and_then(parse_rfc3339),
@@ -151,6 +168,11 @@ impl Client {
         &mut self.rng
     }
 
+    /// A seat that no other call of this client's is about, nor the [`SEATS_APART`] behind it.
+    pub fn next_seat(&self) -> u64 {
+        (self.calls + 1) * SEATS_APART
+    }
+
     /// Asks until there is an answer; `None` when the client gives up. With the answer's body.
     pub async fn call(&mut self, asked: Asked) -> Option<(Told, Value)> {
         let wire = asked.wire();
@@ -158,6 +180,7 @@ impl Client {
         let asked_for = asked.clone();
         self.calls += 1;
         let keyless = wire.keyed && self.rng.random_range(0..100) < KEYLESS_PERCENT;
+        let wait = if keyless { KEYLESS_WAIT } else { wait };
         let call = HttpCall {
             method: wire.method.into(),
             path: wire.path,

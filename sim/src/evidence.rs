@@ -56,7 +56,8 @@ pub fn what_is_open(world: &World) -> Option<String> {
 
 /// Everything but the calls.
 pub async fn collect(world: &World) -> Evidence {
-    let mut evidence = Evidence { charges: world.ground.bank.lines(), ..Evidence::default() };
+    let (charges, clocks_misled) = (world.ground.bank.lines(), world.ground.observed().clocks_misled);
+    let mut evidence = Evidence { charges, clocks_misled, ..Evidence::default() };
     evidence.told = Told {
         at_rest: is_settled(world),
         heard: world.ground.heard.events(),
@@ -121,13 +122,14 @@ fn row(event: Event, cluster: &str) -> Row {
         EventBody::Payment { user, status, .. } => {
             (user.to_string(), if status == PaymentStatus::Refunded { "refunded" } else { "" })
         }
-        EventBody::User { user, .. } | EventBody::UserRequest { user, .. } | EventBody::Place { user, .. } => {
-            (user.to_string(), "")
-        }
+        EventBody::User { user, banned, .. } => (user.to_string(), if banned { "banned" } else { "" }),
+        EventBody::UserRequest { user, .. } | EventBody::Place { user, .. } => (user.to_string(), ""),
         EventBody::Expiration { .. } => (String::new(), ""),
     };
     Row {
         seq: event.seq,
+        index: event.index,
+        time_ms: event.time_ms,
         id: format!("{cluster}:{}:{}", event.lineage, event.seq),
         kind: event.event_type.name().into(),
         entity: event.entity.to_string(),
@@ -170,7 +172,8 @@ fn read_ledger(state: &State<StateStore>, users: &[UserId], evidence: &mut Evide
                 Holding::Offered { .. } => (None, None),
                 Holding::Sold { order } => (Some(text(order)), None),
             };
-            evidence.tickets.insert(id.to_string(), TicketEnd { sold_to, locked_by });
+            let seat = ticket.details.seat.as_deref().and_then(|seat| seat.parse().ok());
+            evidence.tickets.insert(id.to_string(), TicketEnd { sold_to, locked_by, seat });
         }
         for (id, order) in all(|after| query::orders_of_user(state, *user, after, PAGE_ROWS_MAX))? {
             let end = OrderEnd {

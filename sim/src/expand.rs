@@ -92,8 +92,8 @@ pub const FAMILIES: &[Family] = &[
     Family {
         name: "clock",
         kinds: &["clock_jump", "clock_drift"],
-        percent: 50,
-        pause_ms: (1_000, 10_000),
+        percent: 60,
+        pause_ms: (1_000, 8_000),
         lasts_ms: (500, 6_000),
         draw: clock,
     },
@@ -116,8 +116,8 @@ pub const FAMILIES: &[Family] = &[
     Family {
         name: "transfer",
         kinds: &["transfer"],
-        percent: 30,
-        pause_ms: (2_000, 12_000),
+        percent: 50,
+        pause_ms: (1_000, 8_000),
         lasts_ms: (10, 20),
         draw: transfer,
     },
@@ -251,6 +251,9 @@ fn workload(rng: &mut SmallRng) -> Workload {
         waiting_percent: rng.random_range(0..60),
         operator_ms: if rng.random_range(0..3) > 0 { rng.random_range(200..2_000) } else { 0 },
         reading_ms: if rng.random_range(0..3) > 0 { rng.random_range(100..400) } else { 0 },
+        together_percent: rng.random_range(0..40),
+        bans_percent: if rng.random_range(0..3) > 0 { rng.random_range(5..30) } else { 0 },
+        payment_attempts: rng.random_range(1..=3),
     }
 }
 

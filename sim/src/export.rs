@@ -97,16 +97,19 @@ fn name(asked: &Asked) -> (&'static str, Value) {
     match asked {
         Asked::SignUp { email } => ("sign-up", json!({"email": email})),
         Asked::SignIn { email } => ("sign-in", json!({"email": email})),
-        Asked::CreateTicket { price_minor } => ("create-ticket", json!({"price": price_minor})),
+        Asked::CreateTicket { price_minor, seat } => ("create-ticket", json!({"price": price_minor, "seat": seat})),
         Asked::ListTickets => ("list-tickets", json!({})),
         Asked::ReadTicket { ticket } => ("read-ticket", json!({"ticket": ticket})),
         Asked::ChangePrice { ticket, price_minor } => ("change-price", json!({"ticket": ticket, "price": price_minor})),
         Asked::PlaceOrder { ticket, price_minor } => ("place-order", json!({"ticket": ticket, "price": price_minor})),
+        Asked::PlaceTogether { lines } => ("place-together", json!({"lines": lines})),
         Asked::ReadOrder { order } => ("read-order", json!({"order": order})),
         Asked::CancelOrder { order } => ("cancel-order", json!({"order": order})),
         Asked::ExtendLock { order } => ("extend-lock", json!({"order": order})),
         Asked::Pay { order, declined } => ("pay", json!({"order": order, "declined": declined})),
-        Asked::CreateTickets { prices_minor } => ("create-tickets", json!({"prices": prices_minor})),
+        Asked::CreateTickets { prices_minor, first_seat } => {
+            ("create-tickets", json!({"prices": prices_minor, "first-seat": first_seat}))
+        }
         Asked::JoinLine { ticket } => ("join-line", json!({"ticket": ticket})),
         Asked::ReadPlace { ticket } => ("read-place", json!({"ticket": ticket})),
         Asked::LeaveLine { ticket } => ("leave-line", json!({"ticket": ticket})),
@@ -114,6 +117,8 @@ fn name(asked: &Asked) -> (&'static str, Value) {
         Asked::ListSold => ("list-sold", json!({})),
         Asked::ReleaseLock { order } => ("release-lock", json!({"order": order})),
         Asked::Refund { order } => ("refund", json!({"order": order})),
+        Asked::Ban { user } => ("ban", json!({"user": user})),
+        Asked::Unban { user } => ("unban", json!({"user": user})),
     }
 }
 
@@ -149,6 +154,7 @@ mod tests {
             replayed: false,
             code: None,
             id: Some("t1".into()),
+            ids: Vec::new(),
             price_minor: None,
             created_ms: None,
             expires_ms: None,

@@ -17,8 +17,10 @@ pub enum Asked {
     SignIn {
         email: String,
     },
+    /// Every ticket that is asked for has a seat of its own.
     CreateTicket {
         price_minor: u64,
+        seat: u64,
     },
     ListTickets,
     ReadTicket {
@@ -33,6 +35,10 @@ pub enum Asked {
         ticket: String,
         price_minor: u64,
     },
+    /// One order for several tickets, each with the price that the buyer saw.
+    PlaceTogether {
+        lines: Vec<(String, u64)>,
+    },
     ReadOrder {
         order: String,
     },
@@ -46,9 +52,10 @@ pub enum Asked {
         order: String,
         declined: bool,
     },
-    /// Many at once, each with its own result.
+    /// Many at once, each with its own result, on seats in a row.
     CreateTickets {
         prices_minor: Vec<u64>,
+        first_seat: u64,
     },
     /// To stand in the line for a ticket that somebody else has.
     JoinLine {
@@ -69,6 +76,23 @@ pub enum Asked {
     Refund {
         order: String,
     },
+    Ban {
+        user: String,
+    },
+    Unban {
+        user: String,
+    },
+}
+
+impl Asked {
+    /// The tickets that it is to lock, each with the price that the buyer saw; none for everything else.
+    pub fn wants(&self) -> Vec<(&str, u64)> {
+        match self {
+            Asked::PlaceOrder { ticket, price_minor } => vec![(ticket, *price_minor)],
+            Asked::PlaceTogether { lines } => lines.iter().map(|(ticket, price)| (ticket.as_str(), *price)).collect(),
+            _ => Vec::new(),
+        }
+    }
 }
 
 /// What it was told in the end.
@@ -83,6 +107,8 @@ pub struct Told {
     pub code: Option<String>,
     /// The entity that was made or read, where the answer names one.
     pub id: Option<String>,
+    /// The entities that were made, where there are several: in the order in which they were asked for.
+    pub ids: Vec<Option<String>>,
     /// Its price or total, in minor units, where the answer names one.
     pub price_minor: Option<u64>,
     /// When it was made, and when its lock ends, by ledger time, where the answer says so.

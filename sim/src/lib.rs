@@ -13,6 +13,7 @@
 pub mod bus;
 pub mod check;
 pub mod check_events;
+pub mod check_time;
 pub mod client;
 pub mod clocks;
 pub mod damage;

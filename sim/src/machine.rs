@@ -97,7 +97,13 @@ pub struct Observed {
     /// What must not be, as sentences.
     pub violations: BTreeSet<String>,
     pub stops: Vec<Stop>,
+    /// A majority of clocks may have agreed on a wrong time.
+    pub clocks_misled: bool,
 }
+
+/// A clock that is ahead by more is wrong, in milliseconds; two of them agree if they are no further apart.
+const WRONG_MS: i64 = 1_500;
+const AGREEING_MS: i64 = 3_000;
 
 #[derive(Clone, Copy)]
 struct Seen {
@@ -135,6 +141,14 @@ impl Observed {
         if folder != instance {
             self.violations.insert(format!("node id {node_id} was given to two data folders"));
         }
+    }
+
+    /// So far ahead of true time are the clocks, in milliseconds, of a cluster with so many voters.
+    pub fn clocks(&mut self, ahead_ms: &[i64], voters: usize) {
+        let mut wrong: Vec<i64> = ahead_ms.iter().copied().filter(|ahead_ms| *ahead_ms > WRONG_MS).collect();
+        wrong.sort_unstable();
+        let agree = wrong.windows(2).any(|pair| pair[1] - pair[0] <= AGREEING_MS);
+        self.clocks_misled |= agree || voters < 3 && !wrong.is_empty();
     }
 
     /// How many leaders there were.
@@ -346,6 +360,17 @@ mod tests {
         assert!(observed.violations.is_empty());
         observed.member(7, 2);
         assert_eq!(observed.violations.len(), 1);
+    }
+
+    #[test]
+    fn clocks_mislead_when_two_are_wrong_in_the_same_way_or_nobody_knows_better() {
+        let misled = |ahead_ms: &[i64], voters| {
+            let mut observed = Observed::default();
+            observed.clocks(ahead_ms, voters);
+            observed.clocks_misled
+        };
+        assert!(!misled(&[0, 1_000, 900_000], 3) && !misled(&[0, 100_000, 900_000], 3) && !misled(&[0, -9_000, 0], 1));
+        assert!(misled(&[0, 900_000, 902_000], 3) && misled(&[900_000], 1));
     }
 
     #[test]

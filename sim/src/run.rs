@@ -32,6 +32,7 @@ use crate::machine::{Ground, Machine, Observed, http_addr};
 use crate::mirror::{Book, Copy, Letterbox};
 use crate::provider::Bank;
 use crate::schedule::Schedule;
+use crate::second;
 use crate::services;
 use crate::streams::stream;
 use crate::trace::{Recorded, Trace};
@@ -110,6 +111,8 @@ pub struct Report {
     pub index: u64,
     /// What the faults met.
     pub reached: BTreeSet<Reached>,
+    /// Tickets that the second checker looked at, and those that used up its budget.
+    pub searched: (usize, usize),
 }
 
 /// Carries out a schedule, in a thread of its own. With `keeps_lines` the trace can be read.
@@ -136,6 +139,7 @@ struct Progress {
     index: Mutex<u64>,
     virtual_time: Mutex<Duration>,
     reached: Mutex<BTreeSet<Reached>>,
+    searched: Mutex<(usize, usize)>,
 }
 
 impl Progress {
@@ -211,6 +215,7 @@ fn report(progress: &Progress, ground: &Ground, clients: &Clients, trace: &Trace
         calls,
         reached: progress.reached.lock().expect("the run has ended").clone(),
         index: *progress.index.lock().expect("the run has ended"),
+        searched: *progress.searched.lock().expect("the run has ended"),
     }
 }
 
@@ -274,6 +279,7 @@ fn policy(schedule: &Schedule) -> Policy {
         lock_extension_ms: schedule.workload.lock_ttl_ms,
         offer_ttl_ms: 2_000,
         payment_grace_ms: 3_000,
+        payment_attempts_max: schedule.workload.payment_attempts,
         cooldown_after_expiries: 1_000_000,
         idempotency_ttl_ms: 120_000,
         // All events of a run are kept, however clocks jump: the checks read them in the end.
@@ -339,8 +345,9 @@ async fn work(
         let (clients, work, closing) = (world.clients.clone(), work.clone(), closing.clone());
         working.push(machine.spawn(async move {
             let mut buyer = Client::new(number, clients).await;
-            if workload::sign_up(&mut buyer, &format!("buyer{number}@example.com")).await {
-                workload::buy(buyer, work, closing).await;
+            let email = format!("buyer{number}@example.com");
+            if workload::sign_up(&mut buyer, &email).await {
+                workload::buy(buyer, work, email, closing).await;
             }
         }));
     }
@@ -427,6 +434,8 @@ async fn recover(world: &Arc<World>, working: Vec<JoinHandle<()>>, schedule: &Sc
     evidence.calls = world.clients.history.calls().clone();
     *progress.index.lock().expect("nothing panics while it reports") =
         evidence.ends.iter().map(|end| end.index).max().unwrap_or(0);
+    let survey = second::survey(&evidence);
+    *progress.searched.lock().expect("nothing panics while it reports") = (survey.tickets, survey.undecided);
     for line in check::judge(&evidence) {
         let class = if line.starts_with("nothing left open") { Class::Liveness } else { Class::Safety };
         progress.find(class, line);

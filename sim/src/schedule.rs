@@ -100,6 +100,19 @@ pub struct Workload {
     /// The mean pause between two looks of who only looks, at one node after the other, in milliseconds. 0: nobody does.
     #[serde(default)]
     pub reading_ms: u64,
+    /// Of 100 orders, so many are for several tickets at once.
+    #[serde(default)]
+    pub together_percent: u32,
+    /// Of 100 things that the operator does, so many ban a buyer, for a while.
+    #[serde(default)]
+    pub bans_percent: u32,
+    /// How often an order may be paid for, if the bank says no.
+    #[serde(default = "one")]
+    pub payment_attempts: u32,
+}
+
+fn one() -> u32 {
+    1
 }
 
 /// How the cluster runs when nothing is wrong.
@@ -439,6 +452,9 @@ impl Schedule {
         expect(percents <= 100, "workload: cancelled_percent and abandoned_percent: together at most 100".into());
         expect(work.bulk <= work.tickets, "workload.bulk: at most as many as tickets".into());
         expect(work.waiting_percent <= 100, "workload.waiting_percent: at most 100".into());
+        expect(work.together_percent <= 100, "workload.together_percent: at most 100".into());
+        expect(work.bans_percent <= 50, "workload.bans_percent: at most 50".into());
+        expect((1..=10).contains(&work.payment_attempts), "workload.payment_attempts: 1 to 10".into());
         expect(work.declined_percent <= 100, "workload.declined_percent: at most 100".into());
         expect((1_000..=3_600_000).contains(&work.lock_ttl_ms), "workload.lock_ttl_ms: 1000 to 3600000".into());
         for (name, (least, most)) in [("latency_us", self.cluster.latency_us), ("sync_us", self.cluster.sync_us)] {

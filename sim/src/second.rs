@@ -2,11 +2,13 @@
 //!
 //! It is told nothing of log indexes. Each ticket is an object of its own, with the calls about it as they overlapped in time:
 //! Wing and Gong's search, as todc-utils has it, looks for an order in which one ticket, sold one step after the other, would
-//! have given the same answers. A call without an answer may have happened at any time after it began, or not at all.
+//! have given the same answers. An order of several tickets is a step of each of them, and so is a ban of each ticket that the
+//! account may hold. A call without an answer may have happened at any time after it began, or not at all; so may a cancellation
+//! or a payment whose answer only says that it found things settled.
 //!
-//! The search may take for ever, so it has a budget of steps, and says nothing of a ticket that uses it up. What this
-//! deliberately does not do: judge runs. Its ticket does not know yet how retries without a key are answered, and objects to sound
-//! histories with such; until it does, no run is held against it. Nor does it know the time. A lock is over when a later answer says that it was made at the deadline or after.
+//! The search may take for ever, so it has a budget of [`STEPS_MAX`] a ticket, and says nothing of a ticket that uses it up: a
+//! run says of how many. What this deliberately does not do: know the time. A lock is over when a later answer says that it was
+//! made at the deadline or after. A ticket that is kept for the next in line is free here: whoever gets it fits.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -16,10 +18,11 @@ use todc_utils::linearizability::history::{Action, History};
 use todc_utils::specifications::Specification;
 
 use crate::check::Evidence;
+use crate::check_time;
 use crate::history::{Asked, Call};
 
 /// Steps of the search for one ticket.
-const STEPS_MAX: u32 = 50_000;
+pub const STEPS_MAX: u32 = 50_000;
 
 /// One call about one ticket, with its answer if it has one. Orders are numbers here, for the search copies states a lot.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,25 +33,39 @@ enum Step {
     ChangePrice {
         price: u64,
     },
-    /// `made` is the order, when its lock began, and when it ends, in milliseconds of ledger time.
+    /// `None`: nobody was told of the order.
     Place {
         price: u64,
-        made: Option<(u32, u64, u64)>,
+        made: Option<Made>,
     },
     RefusedAsSold,
     Extend {
         order: u32,
         expires_ms: Option<u64>,
     },
-    /// Cancelled, declined by the bank, or released by an operator.
+    /// Cancelled, declined by the bank, released by an operator, or of a buyer who is banned.
     GiveUp {
         order: u32,
     },
+    /// A payment that began so long into the run, and was decided before so much of ledger time.
     Pay {
         order: u32,
+        begun_ns: u64,
+        before_ms: u64,
     },
-    /// The call has no answer: at its place in the order, it may have happened as far as it could, or not.
+    /// Nobody knows that it happened: at its place in the order, it has as far as it could.
     Perhaps(Box<Step>),
+}
+
+/// A lock as its buyer was told of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Made {
+    order: u32,
+    /// When it began, and when it ends, in milliseconds of ledger time.
+    created_ms: u64,
+    expires_ms: u64,
+    /// When the buyer was told, of the run's time.
+    told_ns: u64,
 }
 
 /// A ticket.
@@ -57,16 +74,17 @@ enum Ticket {
     Unknown,
     Free {
         price: u64,
-        last: Option<u32>,
+        /// The lock before.
+        last: Option<Made>,
     },
     Locked {
         price: u64,
-        order: u32,
-        expires_ms: u64,
+        made: Made,
     },
-    /// By an order that nobody was told of.
+    /// By an order that nobody was told of; the lock before it ended then.
     LockedUnseen {
         price: u64,
+        over_ms: u64,
     },
     Sold {
         order: u32,
@@ -111,42 +129,45 @@ fn after(step: &Step, ticket: &Ticket) -> Option<Ticket> {
         (Step::Create { price }, Unknown) => Some(Free { price: *price, last: None }),
         // Of a lock that has run out nothing is seen but what comes next.
         (Step::ChangePrice { price }, Free { last, .. }) => Some(Free { price: *price, last: *last }),
-        (Step::ChangePrice { price }, Locked { order, .. }) => Some(Free { price: *price, last: Some(*order) }),
+        (Step::ChangePrice { price }, Locked { made, .. }) => Some(Free { price: *price, last: Some(*made) }),
         (Step::ChangePrice { price }, LockedUnseen { .. }) => Some(Free { price: *price, last: None }),
-        (Step::Place { price, made }, Free { price: asked, .. } | LockedUnseen { price: asked }) => {
-            (price == asked).then(|| locked(*price, *made))
+        (Step::Place { price, made }, Free { price: asked, .. }) => (price == asked).then(|| locked(*price, *made, 0)),
+        (Step::Place { price, made }, LockedUnseen { price: asked, over_ms }) => {
+            let fits = made.is_none_or(|made| made.created_ms >= *over_ms);
+            (price == asked && fits).then(|| locked(*price, *made, *over_ms))
         }
-        (Step::Place { price, made: Some(made) }, Locked { price: asked, expires_ms, .. }) => {
-            (price == asked && made.1 >= *expires_ms).then(|| locked(*price, Some(*made)))
-        }
-        (Step::Place { price, made: None }, Locked { price: asked, .. }) => {
-            (price == asked).then(|| locked(*price, None))
+        (Step::Place { price, made }, Locked { price: asked, made: before }) => {
+            let fits = made.is_none_or(|made| made.created_ms >= before.expires_ms);
+            (price == asked && fits).then(|| locked(*price, *made, before.expires_ms))
         }
         (Step::RefusedAsSold, Sold { .. }) => Some(ticket.clone()),
-        (Step::Extend { order, expires_ms }, Locked { price, order: holder, expires_ms: before })
-            if order == holder =>
-        {
-            let expires_ms = expires_ms.unwrap_or(*before).max(*before);
-            Some(Locked { price: *price, order: *order, expires_ms })
+        (Step::Extend { order, expires_ms }, Locked { price, made }) if *order == made.order => {
+            let expires_ms = expires_ms.unwrap_or(made.expires_ms).max(made.expires_ms);
+            Some(Locked { price: *price, made: Made { expires_ms, ..*made } })
         }
-        (Step::GiveUp { order }, Locked { price, order: holder, .. }) if order == holder => {
-            Some(Free { price: *price, last: Some(*order) })
+        (Step::GiveUp { order }, Locked { price, made }) if *order == made.order => {
+            Some(Free { price: *price, last: Some(*made) })
         }
         // It was over already.
         (Step::GiveUp { .. }, Free { .. } | Locked { .. } | LockedUnseen { .. } | Sold { .. }) => Some(ticket.clone()),
-        (Step::Pay { order }, Locked { order: holder, .. } | Sold { order: holder }) if order == holder => {
-            Some(Sold { order: *order })
+        (Step::Pay { order, .. }, Sold { order: holder }) if order == holder => Some(Sold { order: *order }),
+        (Step::Pay { order, .. }, Locked { made, .. }) if *order == made.order => Some(Sold { order: *order }),
+        // A payment that was begun in time may come after its own lock and others, as long as the ticket is free then.
+        (Step::Pay { order, before_ms, begun_ns }, Locked { made, .. }) => {
+            (*begun_ns < made.told_ns && *before_ms >= made.expires_ms).then_some(Sold { order: *order })
         }
-        // A payment that was begun in time may come after the lock, as long as the ticket is free.
-        (Step::Pay { order }, Free { last: Some(last), .. }) if order == last => Some(Sold { order: *order }),
+        (Step::Pay { order, begun_ns, .. }, Free { last: Some(last), .. }) => {
+            (*order == last.order || *begun_ns < last.told_ns).then_some(Sold { order: *order })
+        }
+        (Step::Pay { order, .. }, Free { last: None, .. } | LockedUnseen { .. }) => Some(Sold { order: *order }),
         _ => None,
     }
 }
 
-fn locked(price: u64, made: Option<(u32, u64, u64)>) -> Ticket {
+fn locked(price: u64, made: Option<Made>, over_ms: u64) -> Ticket {
     match made {
-        Some((order, _, expires_ms)) => Ticket::Locked { price, order, expires_ms },
-        None => Ticket::LockedUnseen { price },
+        Some(made) => Ticket::Locked { price, made },
+        None => Ticket::LockedUnseen { price, over_ms },
     }
 }
 
@@ -183,79 +204,133 @@ fn opinion(steps: &Steps, steps_max: u32) -> Opinion {
     }
 }
 
-/// Orders by number, and the ticket of each.
-#[derive(Default)]
-struct Orders<'a>(BTreeMap<&'a str, (u32, &'a str)>);
+/// An order that a client was told of.
+struct Known<'a> {
+    number: u32,
+    client: u32,
+    invoked_ns: u64,
+    tickets: Vec<&'a str>,
+}
+
+/// All of them, by id.
+struct Orders<'a>(BTreeMap<&'a str, Known<'a>>);
 
 impl<'a> Orders<'a> {
     fn of(calls: &'a [Call]) -> Orders<'a> {
-        let mut orders = Orders::default();
+        let mut orders = BTreeMap::new();
         for call in calls {
-            if let (Asked::PlaceOrder { ticket, .. }, Some(told)) = (&call.asked, &call.told)
+            let tickets: Vec<&str> = call.asked.wants().into_iter().map(|(ticket, _)| ticket).collect();
+            if let (false, Some(told)) = (tickets.is_empty(), &call.told)
                 && let (201, Some(order)) = (told.status, &told.id)
             {
-                let number = orders.0.len() as u32;
-                orders.0.entry(order).or_insert((number, ticket));
+                let (number, client, invoked_ns) = (orders.len() as u32, call.client, call.invoked_ns);
+                orders.entry(order.as_str()).or_insert(Known { number, client, invoked_ns, tickets });
             }
         }
-        orders
+        Orders(orders)
+    }
+
+    /// A step of each ticket of an order; none if nobody was told of it.
+    fn each(&self, order: &str, step: impl Fn(u32) -> Step) -> Vec<(&'a str, Step)> {
+        let of = |known: &Known<'a>| known.tickets.iter().map(|ticket| (*ticket, step(known.number))).collect();
+        self.0.get(order).map(of).unwrap_or_default()
+    }
+
+    /// All tickets that the account may have held when it was banned are given up.
+    fn banned(&self, is_account: impl Fn(u32) -> bool, ban: &Call) -> Vec<(&'a str, Step)> {
+        let before = |known: &&Known<'a>| {
+            is_account(known.client) && ban.returned_ns.is_none_or(|returned_ns| known.invoked_ns < returned_ns)
+        };
+        let give_up = |known: &Known<'a>| {
+            let step = Step::GiveUp { order: known.number };
+            known.tickets.iter().map(|ticket| (*ticket, step.clone())).collect::<Vec<_>>()
+        };
+        self.0.values().filter(before).flat_map(give_up).collect()
     }
 }
 
-/// What a call says of a ticket; `None` for what says nothing.
-fn step<'a>(call: &'a Call, orders: &Orders<'a>) -> Option<(&'a str, Step)> {
+/// What a call says of tickets, and whether it is sure to have happened before it was answered.
+fn steps<'a>(
+    call: &'a Call,
+    orders: &Orders<'a>,
+    users: &BTreeMap<u32, &str>,
+    misled: bool,
+) -> (Vec<(&'a str, Step)>, bool) {
     let told = call.told.as_ref();
     let status = told.map(|told| told.status);
-    let of_order = |order: &String, step: fn(u32) -> Step| {
-        let (number, ticket) = orders.0.get(order.as_str()).copied()?;
-        Some((ticket, step(number)))
-    };
-    let (ticket, step) = match &call.asked {
-        Asked::CreateTicket { price_minor } if status == Some(201) => {
-            (told?.id.as_deref()?, Step::Create { price: *price_minor })
+    match &call.asked {
+        Asked::CreateTicket { price_minor, .. } => {
+            let id = told.filter(|told| told.status == 201).and_then(|told| told.id.as_deref());
+            (id.map(|id| (id, Step::Create { price: *price_minor })).into_iter().collect(), true)
+        }
+        Asked::CreateTickets { prices_minor, .. } => {
+            let ids = told.into_iter().flat_map(|told| &told.ids).zip(prices_minor);
+            let made = ids.filter_map(|(id, price)| Some((id.as_deref()?, Step::Create { price: *price })));
+            (made.collect(), true)
         }
         Asked::ChangePrice { ticket, price_minor } if matches!(status, None | Some(200)) => {
-            (ticket.as_str(), Step::ChangePrice { price: *price_minor })
+            (vec![(ticket, Step::ChangePrice { price: *price_minor })], told.is_some())
         }
-        Asked::PlaceOrder { ticket, price_minor } => match told {
-            None => (ticket.as_str(), Step::Place { price: *price_minor, made: None }),
-            Some(told) if told.status == 201 => {
-                let order = orders.0.get(told.id.as_deref()?)?.0;
-                // An answer that says nothing of times rules nothing out.
-                let made = Some((order, told.created_ms.unwrap_or(u64::MAX), told.expires_ms.unwrap_or(0)));
-                (ticket.as_str(), Step::Place { price: *price_minor, made })
-            }
-            Some(told) if told.code.as_deref() == Some("ticket_sold") => (ticket.as_str(), Step::RefusedAsSold),
-            Some(_) => return None,
-        },
+        Asked::PlaceOrder { .. } | Asked::PlaceTogether { .. } => placed(call, orders),
         Asked::ExtendLock { order } if matches!(status, None | Some(200)) => {
-            let (number, ticket) = orders.0.get(order.as_str()).copied()?;
-            (ticket, Step::Extend { order: number, expires_ms: told.and_then(|told| told.expires_ms) })
+            let expires_ms = told.and_then(|told| told.expires_ms);
+            (orders.each(order, |order| Step::Extend { order, expires_ms }), told.is_some())
         }
-        Asked::CancelOrder { order } if matches!(status, None | Some(204)) => {
-            of_order(order, |order| Step::GiveUp { order })?
-        }
+        // Sent again, it is told that there is nothing to cancel any more.
+        Asked::CancelOrder { order } => (orders.each(order, |order| Step::GiveUp { order }), status == Some(204)),
         Asked::ReleaseLock { order } if matches!(status, None | Some(200)) => {
-            of_order(order, |order| Step::GiveUp { order })?
+            (orders.each(order, |order| Step::GiveUp { order }), told.is_some())
         }
-        Asked::Pay { order, declined: true } if matches!(status, None | Some(402)) => {
-            of_order(order, |order| Step::GiveUp { order })?
+        // The order goes on where it may be paid for again.
+        Asked::Pay { order, declined: true } => (orders.each(order, |order| Step::GiveUp { order }), false),
+        Asked::Pay { order, declined: false } => {
+            let before_ms = call.returned_ns.filter(|_| !misled).map_or(u64::MAX, check_time::latest_ms);
+            let pay = |order| Step::Pay { order, begun_ns: call.invoked_ns, before_ms };
+            (orders.each(order, pay), status == Some(201))
         }
-        Asked::Pay { order, declined: false } if matches!(status, None | Some(201)) => {
-            of_order(order, |order| Step::Pay { order })?
+        Asked::Ban { user } => {
+            let is_account = |client| users.get(&client).copied() == Some(user.as_str());
+            (orders.banned(is_account, call), status == Some(200))
         }
-        _ => return None,
-    };
-    Some((ticket, if told.is_some() { step } else { Step::Perhaps(Box::new(step)) }))
+        _ => (Vec::new(), false),
+    }
 }
 
-fn by_ticket(calls: &[Call]) -> BTreeMap<&str, Steps> {
-    let orders = Orders::of(calls);
+fn placed<'a>(call: &'a Call, orders: &Orders<'a>) -> (Vec<(&'a str, Step)>, bool) {
+    let wants = call.asked.wants();
+    let place = |made: Option<Made>| -> Vec<(&'a str, Step)> {
+        wants.iter().map(|(ticket, price)| (*ticket, Step::Place { price: *price, made })).collect()
+    };
+    let Some(told) = &call.told else { return (place(None), false) };
+    let order = told.id.as_deref().and_then(|order| orders.0.get(order));
+    match (told.status, order) {
+        (201, Some(order)) => {
+            let made = Made {
+                order: order.number,
+                // An answer that says nothing of times rules nothing out.
+                created_ms: told.created_ms.unwrap_or(u64::MAX),
+                expires_ms: told.expires_ms.unwrap_or(0),
+                told_ns: call.returned_ns.unwrap_or(u64::MAX),
+            };
+            (place(Some(made)), true)
+        }
+        // Of several nobody knows which.
+        _ if told.code.as_deref() == Some("ticket_sold") && wants.len() == 1 => {
+            (vec![(wants[0].0, Step::RefusedAsSold)], true)
+        }
+        _ => (Vec::new(), true),
+    }
+}
+
+fn by_ticket(evidence: &Evidence) -> BTreeMap<&str, Steps> {
+    let (orders, users) = (Orders::of(&evidence.calls), evidence.users());
     let mut tickets: BTreeMap<&str, Steps> = BTreeMap::new();
-    for call in calls {
-        if let Some((ticket, step)) = step(call, &orders) {
-            let span = (call.invoked_ns, call.returned_ns.unwrap_or(u64::MAX));
-            tickets.entry(ticket).or_default().push((span, step));
+    for call in &evidence.calls {
+        let (steps, is_sure) = steps(call, &orders, &users, evidence.clocks_misled);
+        for (ticket, step) in steps {
+            let ended_ns = call.returned_ns.filter(|_| is_sure).unwrap_or(u64::MAX);
+            let step = if is_sure { step } else { Step::Perhaps(Box::new(step)) };
+            tickets.entry(ticket).or_default().push(((call.invoked_ns, ended_ns), step));
         }
     }
     // Of a ticket whose making had no answer nobody knows the price.
@@ -263,19 +338,51 @@ fn by_ticket(calls: &[Call]) -> BTreeMap<&str, Steps> {
     tickets
 }
 
+/// What the search says of a whole run.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Survey {
+    pub wrong: Vec<String>,
+    pub tickets: usize,
+    /// Tickets that used up the budget.
+    pub undecided: usize,
+}
+
+/// Looks at every ticket.
+pub fn survey(evidence: &Evidence) -> Survey {
+    let tickets = by_ticket(evidence);
+    let mut survey = Survey { tickets: tickets.len(), ..Survey::default() };
+    for (ticket, steps) in &tickets {
+        match opinion(steps, STEPS_MAX) {
+            Opinion::Fits => {}
+            Opinion::FitsNowhere => {
+                survey.wrong.push(format!("ticket {ticket}: its {} calls fit into no order", steps.len()));
+            }
+            Opinion::Undecided => survey.undecided += 1,
+        }
+    }
+    survey
+}
+
 /// Every ticket's calls fit into one order.
 pub fn linearizable(evidence: &Evidence) -> Vec<String> {
-    let tickets = by_ticket(&evidence.calls);
-    let wrong = tickets.iter().filter(|(_, steps)| opinion(steps, STEPS_MAX) == Opinion::FitsNowhere);
-    wrong.map(|(ticket, steps)| format!("ticket {ticket}: its {} calls fit into no order", steps.len())).collect()
+    survey(evidence).wrong
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn made(order: u32, created_ms: u64) -> Made {
+        Made { order, created_ms, expires_ms: created_ms + 1_000, told_ns: 25 }
+    }
+
     fn place(order: u32, created_ms: u64) -> Step {
-        Step::Place { price: 500, made: Some((order, created_ms, created_ms + 1_000)) }
+        Step::Place { price: 500, made: Some(made(order, created_ms)) }
+    }
+
+    /// Begun when all others were over, and decided long after.
+    fn pay(order: u32) -> Step {
+        Step::Pay { order, begun_ns: 1_000, before_ms: 1_000_000 }
     }
 
     /// Steps one after the other.
@@ -291,8 +398,8 @@ mod tests {
     #[test]
     fn a_sale_fits() {
         let extend = Step::Extend { order: 1, expires_ms: Some(5_000) };
-        assert_eq!(of(&[place(1, 100), extend.clone(), Step::Pay { order: 1 }, Step::RefusedAsSold]), Opinion::Fits);
-        assert_eq!(of(&[place(1, 100), place(2, 1_100), Step::Pay { order: 2 }]), Opinion::Fits, "the first ran out");
+        assert_eq!(of(&[place(1, 100), extend.clone(), pay(1), Step::RefusedAsSold]), Opinion::Fits);
+        assert_eq!(of(&[place(1, 100), place(2, 1_100), pay(2)]), Opinion::Fits, "the first ran out");
         assert_eq!(of(&[place(1, 100), Step::GiveUp { order: 1 }, place(2, 200)]), Opinion::Fits);
         assert_eq!(of(&[]), Opinion::Fits);
     }
@@ -301,9 +408,9 @@ mod tests {
     fn what_cannot_have_been_fits_nowhere() {
         for (steps, why) in [
             (vec![place(1, 100), place(2, 200)], "two locks at a time"),
-            (vec![place(1, 100), Step::Pay { order: 1 }, place(2, 9_000)], "sold, and locked again"),
-            (vec![place(1, 100), place(2, 1_100), Step::Pay { order: 1 }], "paid after another had it"),
-            (vec![place(1, 100), Step::Pay { order: 1 }, Step::Pay { order: 2 }], "sold twice"),
+            (vec![place(1, 100), pay(1), place(2, 9_000)], "sold, and locked again"),
+            (vec![place(1, 100), place(2, 1_100), pay(1)], "paid after another had it"),
+            (vec![place(1, 100), pay(1), pay(2)], "sold twice"),
             (vec![Step::RefusedAsSold, place(1, 100)], "said to be sold, and was not"),
             (vec![Step::ChangePrice { price: 700 }, place(1, 100)], "at the old price"),
             (
@@ -316,8 +423,32 @@ mod tests {
     }
 
     #[test]
+    fn a_payment_begun_in_time_may_come_after_the_locks_of_others() {
+        let late = |begun_ns, before_ms| Step::Pay { order: 1, begun_ns, before_ms };
+        let steps = |pay: Step| of(&[place(1, 100), place(2, 1_100), pay]);
+        assert_eq!(steps(late(20, 2_100)), Opinion::Fits, "the second lock ran out too");
+        assert_eq!(steps(late(20, 2_099)), Opinion::FitsNowhere, "it could not have run out");
+        assert_eq!(steps(late(25, 2_100)), Opinion::FitsNowhere, "begun when another had it already");
+        let given_up = |pay: Step| of(&[place(1, 100), place(2, 1_100), Step::GiveUp { order: 2 }, pay]);
+        assert_eq!(given_up(late(20, 0)), Opinion::Fits);
+        assert_eq!(given_up(late(25, 0)), Opinion::FitsNowhere);
+    }
+
+    #[test]
+    fn an_order_that_nobody_was_told_of_does_not_end_the_lock_before_it() {
+        let unseen = Step::Perhaps(Box::new(Step::Place { price: 500, made: None }));
+        let with = |created_ms| {
+            let mut steps = in_turn(&[place(1, 100), unseen.clone(), place(2, created_ms)]);
+            steps[2].0.1 = u64::MAX;
+            opinion(&steps, STEPS_MAX)
+        };
+        assert_eq!(with(1_100), Opinion::Fits);
+        assert_eq!(with(1_099), Opinion::FitsNowhere);
+    }
+
+    #[test]
     fn calls_that_overlap_may_have_come_in_either_order() {
-        let mut steps = in_turn(&[place(1, 100), Step::RefusedAsSold, Step::Pay { order: 1 }]);
+        let mut steps = in_turn(&[place(1, 100), Step::RefusedAsSold, pay(1)]);
         assert_eq!(opinion(&steps, STEPS_MAX), Opinion::FitsNowhere);
         steps[2].0.1 = 35;
         assert_eq!(opinion(&steps, STEPS_MAX), Opinion::Fits, "the payment came while the other asked");
@@ -331,7 +462,7 @@ mod tests {
             steps[2].0.1 = u64::MAX;
             opinion(&steps, STEPS_MAX)
         };
-        assert_eq!(unanswered(Step::Pay { order: 1 }), Opinion::Fits);
+        assert_eq!(unanswered(pay(1)), Opinion::Fits);
         assert_eq!(unanswered(Step::GiveUp { order: 1 }), Opinion::FitsNowhere);
         let mut never = in_turn(&[perhaps(Step::ChangePrice { price: 700 }), place(1, 100)]);
         never[1].0.1 = u64::MAX;

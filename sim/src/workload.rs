@@ -1,5 +1,5 @@
-//! What the clients do: a seller who keeps changing prices, buyers who race for the tickets, pay for them or stand in line, an
-//! operator who steps in, and somebody who only looks.
+//! What the clients do: a seller who keeps changing prices, buyers who race for the tickets, for one or for several at once, pay
+//! for them or stand in line, an operator who steps in and bans, and somebody who only looks.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,6 +16,12 @@ use crate::schedule::Workload;
 /// Prices are drawn from this range, in minor units.
 const PRICES_MINOR: std::ops::Range<u64> = 500..20_000;
 const CREATED: u16 = 201;
+const UNAUTHORIZED: u16 = 401;
+const DECLINED: u16 = 402;
+/// Tickets of one order.
+const TOGETHER_MAX: usize = 4;
+/// The mean pause of who is banned between two attempts to sign in, in milliseconds.
+const BANNED_LOOK_MS: u64 = 400;
 /// Of 100 locks, so many are extended.
 const EXTENDED_PERCENT: u32 = 25;
 
@@ -46,14 +52,16 @@ pub async fn sign_up(client: &mut Client, email: &str) -> bool {
 pub async fn put_on_sale(seller: &mut Client, work: &Workload) -> Vec<String> {
     let prices_minor: Vec<u64> = (0..work.bulk).map(|_| seller.rng().random_range(PRICES_MINOR)).collect();
     let mut tickets = Vec::new();
+    let first_seat = seller.next_seat();
     if !prices_minor.is_empty()
-        && let Some((_, lines)) = seller.call(Asked::CreateTickets { prices_minor }).await
+        && let Some((_, lines)) = seller.call(Asked::CreateTickets { prices_minor, first_seat }).await
     {
         tickets.extend(lines.as_array().into_iter().flatten().filter_map(id_of));
     }
     for _ in work.bulk..work.tickets {
         let price_minor = seller.rng().random_range(PRICES_MINOR);
-        let created = seller.call(Asked::CreateTicket { price_minor }).await;
+        let seat = seller.next_seat();
+        let created = seller.call(Asked::CreateTicket { price_minor, seat }).await;
         tickets.extend(created.and_then(|(told, _)| told.id));
     }
     tickets
@@ -69,7 +77,8 @@ pub async fn sell(mut seller: Client, work: Workload, mut tickets: Vec<String>, 
         let changed = seller.call(Asked::ChangePrice { ticket, price_minor }).await;
         if changed.is_some_and(|(told, _)| told.status == 400) {
             // Locked or sold: something new keeps the buyers busy.
-            let created = seller.call(Asked::CreateTicket { price_minor }).await;
+            let seat = seller.next_seat();
+            let created = seller.call(Asked::CreateTicket { price_minor, seat }).await;
             if let Some(id) = created.and_then(|(told, _)| told.id) {
                 tickets[at] = id;
             }
@@ -77,8 +86,8 @@ pub async fn sell(mut seller: Client, work: Workload, mut tickets: Vec<String>, 
     }
 }
 
-/// Buys until closing.
-pub async fn buy(mut buyer: Client, work: Workload, closing: Closing) {
+/// Buys until closing; `email` is the buyer's account.
+pub async fn buy(mut buyer: Client, work: Workload, email: String, closing: Closing) {
     let mut on_sale: Vec<(String, u64)> = Vec::new();
     while !closing.load(Ordering::Relaxed) {
         pause(&mut buyer, work.think_ms).await;
@@ -91,16 +100,40 @@ pub async fn buy(mut buyer: Client, work: Workload, closing: Closing) {
             continue;
         }
         let at = buyer.rng().random_range(0..on_sale.len());
-        let (ticket, price_minor) = on_sale[at].clone();
-        let placed = buyer.call(Asked::PlaceOrder { ticket, price_minor }).await;
+        let chosen = choice(&mut buyer, &work, &on_sale, at);
+        let placed = buyer.call(chosen).await;
         let Some((told, _)) = placed else { continue };
         match (told.status, told.id, told.code.as_deref()) {
             (CREATED, Some(order), _) => settle(&mut buyer, &work, order).await,
+            (UNAUTHORIZED, ..) => come_back(&mut buyer, &email, &closing).await,
             (_, _, Some("ticket_reserved")) if buyer.rng().random_range(0..100) < work.waiting_percent => {
                 stand_in_line(&mut buyer, &work, on_sale[at].0.clone()).await;
             }
             _ => {}
         }
+    }
+}
+
+/// An order for the ticket at `at`, or for some of those behind it too.
+fn choice(buyer: &mut Client, work: &Workload, on_sale: &[(String, u64)], at: usize) -> Asked {
+    let together = buyer.rng().random_range(0..100) < work.together_percent;
+    let several = buyer.rng().random_range(2..=TOGETHER_MAX).min(on_sale.len());
+    if together && several > 1 {
+        let lines = on_sale.iter().cycle().skip(at).take(several).cloned().collect();
+        return Asked::PlaceTogether { lines };
+    }
+    let (ticket, price_minor) = on_sale[at].clone();
+    Asked::PlaceOrder { ticket, price_minor }
+}
+
+/// Who is not signed in any more signs in again: at once, or when a ban is lifted.
+async fn come_back(buyer: &mut Client, email: &str, closing: &Closing) {
+    while !closing.load(Ordering::Relaxed) {
+        let signed_in = buyer.call(Asked::SignIn { email: email.into() }).await;
+        if signed_in.is_some_and(|(told, _)| told.status == 200) {
+            return;
+        }
+        pause(buyer, BANNED_LOOK_MS).await;
     }
 }
 
@@ -137,16 +170,30 @@ async fn take_offer(buyer: &mut Client, work: &Workload, ticket: String) {
 pub async fn operate(mut operator: Client, work: Workload, closing: Closing) {
     while !closing.load(Ordering::Relaxed) {
         pause(&mut operator, work.operator_ms).await;
-        let refunds = operator.rng().random_range(0..100) < REFUNDS_PERCENT;
+        let deed = operator.rng().random_range(0..100);
+        let refunds = deed < REFUNDS_PERCENT;
+        let bans = !refunds && deed < REFUNDS_PERCENT + work.bans_percent;
         let list = operator.call(if refunds { Asked::ListSold } else { Asked::ListLocks }).await;
         let Some((_, list)) = list else { continue };
-        let orders: Vec<String> = list.as_array().into_iter().flatten().filter_map(id_of).collect();
+        let orders: Vec<&Value> = list.as_array().into_iter().flatten().collect();
         if orders.is_empty() {
             continue;
         }
-        let order = orders[operator.rng().random_range(0..orders.len())].clone();
+        let row = orders[operator.rng().random_range(0..orders.len())];
+        if bans && let Some(user) = row["userId"].as_str() {
+            ban(&mut operator, &work, user).await;
+            continue;
+        }
+        let Some(order) = id_of(row) else { continue };
         operator.call(if refunds { Asked::Refund { order } } else { Asked::ReleaseLock { order } }).await;
     }
+}
+
+/// Bans a buyer who holds a lock, and lifts the ban after a while.
+async fn ban(operator: &mut Client, work: &Workload, user: &str) {
+    operator.call(Asked::Ban { user: user.into() }).await;
+    pause(operator, work.operator_ms).await;
+    operator.call(Asked::Unban { user: user.into() }).await;
 }
 
 /// Looks at tickets at one node after the other, also at one that others have given up.
@@ -176,7 +223,11 @@ async fn settle(buyer: &mut Client, work: &Workload, order: String) {
         buyer.call(Asked::CancelOrder { order }).await;
     } else if choice >= work.cancelled_percent + work.abandoned_percent {
         let declined = buyer.rng().random_range(0..100) < work.declined_percent;
-        buyer.call(Asked::Pay { order: order.clone(), declined }).await;
+        let paid = buyer.call(Asked::Pay { order: order.clone(), declined }).await;
+        if work.payment_attempts > 1 && paid.is_some_and(|(told, _)| told.status == DECLINED) {
+            pause(buyer, work.think_ms).await;
+            buyer.call(Asked::Pay { order: order.clone(), declined: false }).await;
+        }
         buyer.call(Asked::ReadOrder { order }).await;
     }
 }

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use holdfast_ledger::command::{Actor, Command, Submitted};
+use holdfast_raft::clock::Clock as _;
 use holdfast_raft::disk::{FolderCopy, Latency};
 use holdfast_raft::failpoint::{self, Point};
 use holdfast_raft::node::{Node, Status};
@@ -21,7 +22,7 @@ use rand::seq::SliceRandom;
 use tokio::time::sleep;
 
 use crate::client::Clients;
-use crate::clocks::elapsed;
+use crate::clocks::{EPOCH_MS, elapsed};
 use crate::damage::{self, Covered, Harm, Part};
 use crate::hop::{Propose, Transfer};
 use crate::machine::{self, Ground, http_addr, ip};
@@ -706,6 +707,14 @@ impl World {
         }
     }
 
+    fn look_at_clocks(&self) {
+        let true_ms = (EPOCH_MS + elapsed().as_millis() as u64) as i64;
+        let ahead_ms = |machine: &machine::Machine| machine.clock.wall_ms() as i64 - true_ms;
+        let ahead_ms: Vec<i64> = self.ground.machines.values().map(ahead_ms).collect();
+        let voters = self.members().map_or(0, |(_, members)| members.iter().filter(|(_, votes)| *votes).count());
+        self.ground.observed().clocks(&ahead_ms, if voters == 0 { ahead_ms.len() } else { voters });
+    }
+
     /// Looks at the machines all the time: who leads, and who stopped by itself.
     pub async fn watch(self: Arc<World>) {
         let mut leader = None;
@@ -714,6 +723,7 @@ impl World {
             let given_up = self.ground.given_up.load(Ordering::Relaxed);
             assert!(!given_up, "only {:?} of virtual time in too much real time: somebody spins", elapsed());
             self.look_at_staff();
+            self.look_at_clocks();
             let statuses: Vec<_> = self.ground.live().values().map(|node| node.status()).collect();
             for status in statuses.iter().filter(|status| status.leader == Some(status.node_id)) {
                 self.ground.observed().leader(status.term, status.node_id);

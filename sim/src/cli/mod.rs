@@ -338,6 +338,8 @@ pub fn describe(schedule: &Schedule, report: &Report) {
         report.index,
         report.leaders
     );
+    let (tickets, undecided) = report.searched;
+    println!("second checker: {tickets} tickets, {undecided} undecided");
     println!("verdict: {}", report.class.name());
     report.findings.iter().for_each(|finding| println!("  {finding}"));
 }

@@ -8,13 +8,14 @@ use holdfast_sim::run::{Class, run};
 use holdfast_sim::schedule::Schedule;
 
 /// What scenarios are about must have happened: words of their traces.
-const TELL: [(&str, &[&str]); 14] = [
+const TELL: [(&str, &[&str]); 15] = [
     ("wiped-node-comes-back-with-its-old-id", &["its log is gone", "operator replaces", "operator removes node"]),
     ("wiped-leader-joins-as-somebody-new", &["operator removes node"]),
     ("old-copy-of-a-folder-put-back", &["a peer has seen more of this folder than it holds", "operator replaces"]),
     ("flipped-bit-in-the-log", &["of log/journal is flipped", "stops: stored data is damaged", "operator replaces"]),
     ("vote-cut-off", &["log/journal is cut", "stops: stored data is damaged", "operator replaces"]),
     ("state-built-anew", &["state-0/journal is gone", "/journal is flipped", "of state-directory is flipped"]),
+    ("image-lost-below-its-journal", &["n3: state-1/rows is gone"]),
     ("damage-everywhere", &["log/journal is flipped", "state-0/journal is flipped", "snapshots/"]),
     ("deaths-around-a-vote", &["at before_vote_save", "at after_vote_save"]),
     ("deaths-around-the-log", &["at before_sync", "at after_sync", "at after_apply", "at after_flush"]),
