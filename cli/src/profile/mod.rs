@@ -27,12 +27,11 @@ const SHOWN: usize = 20;
 /// How much longer than the profile itself the answer may take.
 const ANSWER_WAIT: Duration = Duration::from_secs(30);
 
-/// Sample what a running node does, and show its busiest functions
+/// Sample what a running node does, the one at the first address, and show its busiest functions
 #[derive(Debug, Args)]
 pub struct ProfileArgs {
-    /// Operator address of the node
-    #[arg(long, env = "HOLDFAST_OPERATOR", default_value = "127.0.0.1:5000", value_name = "ADDR")]
-    operator: String,
+    #[command(flatten)]
+    at: Addresses,
     /// How long
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=SECONDS_MAX))]
     seconds: u64,
@@ -42,7 +41,7 @@ pub struct ProfileArgs {
 }
 
 pub async fn run(args: ProfileArgs) -> Result<(), Failure> {
-    let reach = Reach { at: Addresses { operator: vec![args.operator] }, json: false };
+    let reach = Reach { at: args.at, json: false };
     let wait = Duration::from_secs(args.seconds) + ANSWER_WAIT;
     let operators = Operators::patient(&reach, wait).map_err(|problem| problem.failure)?;
     let path = format!("/debug/profile?seconds={}", args.seconds);

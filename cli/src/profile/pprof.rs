@@ -100,7 +100,9 @@ impl Profile {
         let thread = shaping.text("thread");
         for (stack, count) in &report.data {
             let count = *count as i64;
-            let location_id = stack.frames.iter().map(|symbols| shaping.location(symbols)).collect();
+            // Below what was interrupted stands what looked at it.
+            let frames = stack.frames.iter().skip_while(|symbols| symbols.iter().all(is_samplers));
+            let location_id = frames.map(|symbols| shaping.location(symbols)).collect();
             let label = Label { key: thread, text: shaping.text(&stack.thread_name_or_id()) };
             let value = vec![count, count.saturating_mul(period)];
             shaping.profile.sample.push(Sample { location_id, value, label: vec![label] });
@@ -143,6 +145,12 @@ impl Profile {
         functions.sort_by(|a, b| (b.1, b.2, &a.0).cmp(&(a.1, a.2, &b.0)));
         functions
     }
+}
+
+/// Whether a frame is of the sampler itself.
+fn is_samplers(symbol: &Symbol) -> bool {
+    let name = symbol.name();
+    name.contains("pprof::") || name.starts_with("backtrace::")
 }
 
 /// A profile under way, and where what it has already stands in it.

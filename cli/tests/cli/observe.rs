@@ -253,6 +253,7 @@ async fn a_busy_node_is_profiled_one_at_a_time() {
     assert!(profile.sample.len() > 5 && profile.duration_nanos > 1_000_000_000, "{} samples", profile.sample.len());
     let functions = profile.functions();
     assert!(functions.iter().any(|(name, _, _)| name.contains("holdfast")), "{functions:?}");
+    assert!(!functions.iter().any(|(name, own, _)| name.contains("backtrace::") && *own > 0), "{functions:?}");
     for bad in ["seconds=0", "seconds=61", "seconds=x", "minutes=1"] {
         let refused = reqwest::get(format!("http://{operator}/debug/profile?{bad}")).await.expect("an answer");
         assert_eq!(refused.status(), 400, "{bad}");
