@@ -207,9 +207,59 @@ function ask(question) {
   dialog.showModal();
 }
 
+/**
+ * The provider's own card form: the number goes from its frame to the provider, and this page gets a token in its place, which
+ * is what the form sends.
+ */
+function cardForm(form) {
+  const wrong = form.querySelector("#card-error");
+  const tell = (message) => {
+    form.removeAttribute("aria-busy");
+    wrong.textContent = message;
+    wrong.hidden = false;
+  };
+  if (!window.Stripe) {
+    if (document.readyState === "complete") tell("Our payment provider's card form does not load. Try again in a moment.");
+    else addEventListener("load", () => cardForm(form), { once: true });
+    return;
+  }
+  const provider = window.Stripe(form.dataset.card);
+  const { amount, currency } = form.dataset;
+  const elements = provider.elements({
+    mode: "payment",
+    amount: Number(amount),
+    currency,
+    captureMethod: "manual",
+    paymentMethodCreation: "manual",
+    paymentMethodTypes: ["card"],
+  });
+  elements.create("payment").mount(form.querySelector("[data-card-field]"));
+  form.addEventListener("submit", async (event) => {
+    if (form.elements.token.value) return;
+    event.preventDefault();
+    event.stopPropagation();
+    if (form.hasAttribute("aria-busy")) return;
+    form.setAttribute("aria-busy", "true");
+    wrong.hidden = true;
+    try {
+      const { error: unfit } = await elements.submit();
+      if (unfit) return tell(unfit.message);
+      const { error, paymentMethod } = await provider.createPaymentMethod({ elements });
+      if (error) return tell(error.message);
+      form.elements.token.value = paymentMethod.id;
+    } catch {
+      return tell("Our payment provider does not answer. Nothing was charged: try again in a moment.");
+    }
+    form.removeAttribute("aria-busy");
+    // Not before this submission is over: a form that is being sent cannot be sent.
+    setTimeout(() => form.requestSubmit());
+  });
+}
+
 /** What elements gain, once a part of a page stands. */
 function dress(root) {
   localTimes(root);
+  for (const form of root.querySelectorAll("form[data-card]")) cardForm(form);
   for (const button of root.querySelectorAll("[data-print]")) {
     button.hidden = false;
     button.addEventListener("click", () => print());

@@ -21,6 +21,7 @@ use crate::headers::MIN_INDEX_WAIT;
 use crate::limits::{Limiter, RateLimits};
 use crate::live::Slots;
 use crate::operator::Checks;
+use crate::pages::CardForm;
 use crate::password::{PasswordCost, Passwords};
 use crate::signing_key::SigningKey;
 use crate::token::Tokens;
@@ -52,6 +53,8 @@ pub struct Settings {
     pub wall_clock: WallClock,
     /// Where this node's events go, for operators to look at; `None` where nobody follows.
     pub events: Option<Arc<Overview>>,
+    /// The provider's own card form, on the order's page; `None`: the sandbox's cards.
+    pub card_form: Option<CardForm>,
 }
 
 impl Default for Settings {
@@ -66,6 +69,7 @@ impl Default for Settings {
             cors_origins: Vec::new(),
             wall_clock: clock::system(),
             events: None,
+            card_form: None,
         }
     }
 }

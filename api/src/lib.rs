@@ -52,6 +52,7 @@ pub use app::{App, Settings};
 pub use clock::WallClock;
 pub use error::Fault;
 pub use limits::{Quota, RateLimits};
+pub use pages::{CardForm, STRIPE_SCRIPT};
 pub use password::PasswordCost;
 pub use payments::payment_status_name;
 pub use router::router;

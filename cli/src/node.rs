@@ -217,6 +217,7 @@ fn app(settings: &Resolved, addresses: &Addresses, node: Node, key: SigningKey, 
         password_cost: settings.password_cost,
         cors_origins: settings.cors_origins.clone(),
         events,
+        card_form: settings.card_form.clone(),
         ..holdfast_api::Settings::default()
     };
     App::new(node, key, settings)

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use holdfast_api::PasswordCost;
+use holdfast_api::{CardForm, PasswordCost, STRIPE_SCRIPT};
 use holdfast_raft::transport::tls::TlsFiles;
 use holdfast_raft::types::Intent;
 use serde::Deserialize;
@@ -125,6 +125,14 @@ pub struct Settings {
     /// Carry payments through beside this node, with the sandbox bank, or leave them to `holdfast payments` [default: beside; with --nats: elsewhere]
     #[arg(long, env = "HOLDFAST_PAYMENTS", value_enum, value_name = "WHERE")]
     pub payments: Option<Payments>,
+
+    /// Publishable key of Stripe, where `holdfast payments` uses it: the order's page has Stripe's card form then, not the sandbox's cards
+    #[arg(long, env = "HOLDFAST_STRIPE_PUBLISHABLE_KEY", value_name = "pk_…")]
+    pub stripe_publishable_key: Option<String>,
+
+    /// Where the script of that form is
+    #[arg(long, env = "HOLDFAST_STRIPE_SCRIPT", hide = true, value_name = "URL")]
+    pub stripe_script: Option<String>,
 }
 
 /// Where payments are carried through.
@@ -161,6 +169,8 @@ pub struct Resolved {
     /// What the node shows to peers and at the operator's listener, and asks of them. `None`: no TLS there.
     pub tls: Option<TlsFiles>,
     pub backups: Option<Schedule>,
+    /// The provider's card form on the order's page.
+    pub card_form: Option<CardForm>,
 }
 
 /// The longest configuration file that is read, in bytes.
@@ -212,6 +222,8 @@ impl Settings {
             nats_credentials: self.nats_credentials.or(below.nats_credentials),
             nats_ca: self.nats_ca.or(below.nats_ca),
             payments: self.payments.or(below.payments),
+            stripe_publishable_key: self.stripe_publishable_key.or(below.stripe_publishable_key),
+            stripe_script: self.stripe_script.or(below.stripe_script),
             tls_cert: self.tls_cert.or(below.tls_cert),
             tls_key: self.tls_key.or(below.tls_key),
             tls_ca: self.tls_ca.or(below.tls_ca),
@@ -230,6 +242,9 @@ impl Settings {
         };
         let payments = if bus == Bus::Nowhere { Payments::Beside } else { Payments::Elsewhere };
         let tls = TlsArgs { tls_cert: self.tls_cert, tls_key: self.tls_key, tls_ca: self.tls_ca }.files()?;
+        let script = self.stripe_script.as_deref().unwrap_or(STRIPE_SCRIPT);
+        let card_form = self.stripe_publishable_key.map(|key| CardForm::new(&key, script)).transpose();
+        let card_form = card_form.map_err(|error| Failure::usage(format!("--stripe-publishable-key: {error}")))?;
         let interval_s = self.backup_interval_s.unwrap_or(3_600).max(1);
         let resolved = Resolved {
             tls,
@@ -250,6 +265,7 @@ impl Settings {
             payments: self.payments.unwrap_or(payments),
             backups: self.backup_to.map(|to| Schedule { to, interval: Duration::from_secs(interval_s.into()) }),
             bus,
+            card_form,
             password_cost: PasswordCost {
                 memory_kib: self.password_memory_kib.unwrap_or(cost.memory_kib),
                 passes: self.password_passes.unwrap_or(cost.passes),
@@ -376,6 +392,7 @@ mod tests {
             ("password-passes = 0", "--password-passes"),
             ("public-url = 'example.org'", "--public-url"),
             ("cors-origins = ['*']", "--cors-origins"),
+            ("stripe-publishable-key = 'sk_live_7'", "--stripe-publishable-key"),
             ("cors-origins = ['https://shop.example/']", "--cors-origins"),
         ] {
             let error = settings(text).unwrap_err();

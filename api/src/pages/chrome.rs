@@ -9,11 +9,13 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
 
 use super::Pages;
+use super::card::Policy;
 use super::problem::Problem;
 use super::visit::{Viewer, Visit, go};
 use super::{assets, when};
 
-/// Nothing but our own files; no script and no style inside a page; no frame around it.
+/// Nothing but our own files; no script and no style inside a page; no frame around it. The page with the provider's card form has
+/// one of its own.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
     form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
 /// The longest error body that is turned into a page, in bytes.
@@ -98,6 +100,7 @@ pub async fn finish(State(pages): State<Pages>, request: Request, next: Next) ->
     let mut response = next.run(request).await;
     let visit = response.extensions_mut().remove::<Visit>();
     let visit = visit.unwrap_or_else(|| Visit::stranger(&pages, method, &uri));
+    let policy = response.extensions_mut().remove::<Policy>().map(|policy| policy.0);
     let (mut response, problem) = take_problem(response).await;
     if let Some(problem) = problem {
         let mut shown = failure(&visit, &problem);
@@ -107,7 +110,7 @@ pub async fn finish(State(pages): State<Pages>, request: Request, next: Next) ->
         response = shown;
     }
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    headers.insert(header::CONTENT_SECURITY_POLICY, policy.unwrap_or(HeaderValue::from_static(POLICY)));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert("cross-origin-opener-policy", HeaderValue::from_static("same-origin"));

@@ -14,6 +14,7 @@ mod account;
 mod api;
 mod assets;
 mod auth;
+mod card;
 mod chrome;
 mod form;
 mod home;
@@ -28,6 +29,8 @@ mod verify;
 mod views;
 mod visit;
 mod when;
+
+pub use card::{CardForm, STRIPE_SCRIPT};
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};

@@ -28,6 +28,11 @@ impl Amount {
         }
     }
 
+    /// In the currency's smallest unit, as providers count; `None` where it is no amount of that currency.
+    pub fn minor(&self, currency: &str) -> Option<u64> {
+        self.0.to_string().parse::<Decimal>().ok()?.to_minor(currency.parse().ok()?).ok()
+    }
+
     /// With the currency's decimals and nothing else, as a form's field holds it: `1250.00`.
     pub fn plain(&self, currency: &str) -> String {
         let text = self.0.to_string();

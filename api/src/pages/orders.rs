@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::api::{encoded, query};
+use super::card::CardForm;
 use super::chrome::{Chrome, ok, page};
 use super::form::{Form, Sheet, fresh_key};
 use super::home::read_or_stale;
@@ -77,6 +78,8 @@ struct OrderPage {
     alert: String,
     notice: &'static str,
     cards: &'static [TestCard],
+    /// The provider's own form in their place.
+    card_form: Option<CardForm>,
     key: String,
     /// Seconds after which the page is asked for again, for browsers without our script.
     refresh_s: Option<u64>,
@@ -101,7 +104,16 @@ pub async fn show(visit: Visit, Path(id): Path<String>, uri: Uri) -> Result<Resp
         Some("done=cancelled") => "The tickets are given back. Nothing was charged.",
         _ => "",
     };
-    ok(&found(&visit, &id, notice).await?)
+    shown(StatusCode::OK, &found(&visit, &id, notice).await?)
+}
+
+/// The order's page; with the provider's form in it, it may load that.
+fn shown(status: StatusCode, order: &OrderPage) -> Result<Response, Problem> {
+    let mut response = page(status, order)?;
+    if let Some(card_form) = order.card_form.as_ref().filter(|_| order.order.is_payable()) {
+        response.extensions_mut().insert(card_form.policy());
+    }
+    Ok(response)
 }
 
 async fn found(visit: &Visit, id: &str, notice: &'static str) -> Result<OrderPage, Problem> {
@@ -135,6 +147,7 @@ async fn found(visit: &Visit, id: &str, notice: &'static str) -> Result<OrderPag
         alert: String::new(),
         notice,
         cards: &TEST_CARDS,
+        card_form: visit.card_form.clone(),
         key: fresh_key(),
         refresh_s,
     })
@@ -155,7 +168,7 @@ pub async fn pay(visit: Visit, Path(id): Path<String>, form: Form) -> Result<Res
                 order.alert = problem.message().to_string();
                 order.sheet = form.refused(&problem);
             }
-            page(problem.status, &order)
+            shown(problem.status, &order)
         }
         Err(problem) => Err(problem),
     }
@@ -168,7 +181,7 @@ async fn declined(visit: &Visit, id: &str, problem: &Problem) -> Result<Response
         let code = problem.member("declineCode").unwrap_or_default();
         order.alert = format!("The payment was declined. {}", decline_words(&code));
     }
-    page(problem.status, &order)
+    shown(problem.status, &order)
 }
 
 /// `POST /orders/{id}/extend`
@@ -192,7 +205,7 @@ async fn settled(visit: &Visit, id: &str, done: Result<&str, Problem>) -> Result
         Err(problem) if problem.is_mendable() => {
             let mut order = found(visit, id, "").await?;
             order.alert = problem.message().to_string();
-            page(problem.status, &order)
+            shown(problem.status, &order)
         }
         Err(problem) => Err(problem),
     }

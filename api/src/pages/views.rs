@@ -98,6 +98,15 @@ impl Order {
         self.total.shown(&self.currency)
     }
 
+    /// For the provider's form: the amount in its smallest unit, and the currency in lower case.
+    pub fn total_minor(&self) -> u64 {
+        self.total.minor(&self.currency).unwrap_or_default()
+    }
+
+    pub fn currency_lower(&self) -> String {
+        self.currency.to_ascii_lowercase()
+    }
+
     pub fn line_price(&self, line: &Line) -> String {
         line.price.shown(&self.currency)
     }

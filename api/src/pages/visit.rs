@@ -12,6 +12,7 @@ use serde::Deserialize;
 
 use super::Pages;
 use super::api::{Api, encoded};
+use super::card::CardForm;
 use super::problem::Problem;
 use crate::csrf;
 use crate::session::Identity;
@@ -49,6 +50,8 @@ pub struct Inner {
     pub method: Method,
     /// What a form on this page proves its origin with.
     pub form_token: String,
+    /// The provider's card form, where this node has a key for it.
+    pub card_form: Option<CardForm>,
 }
 
 impl std::ops::Deref for Visit {
@@ -91,7 +94,8 @@ impl Visit {
             api.set_cookie(cookie);
         }
         let (method, path) = (parts.method.clone(), path_of(&parts.uri));
-        Visit(Arc::new(Inner { api, form_token: form.token, viewer, path, method }))
+        let card_form = pages.app.settings.card_form.clone();
+        Visit(Arc::new(Inner { api, form_token: form.token, viewer, path, method, card_form }))
     }
 
     /// The visit of a request for a page.
@@ -102,7 +106,8 @@ impl Visit {
     /// The visit of somebody whose request was not admitted: nothing is known of him.
     pub fn stranger(pages: &Pages, method: Method, uri: &Uri) -> Visit {
         let api = Api::of_nobody(pages.api.clone());
-        Visit(Arc::new(Inner { api, form_token: String::new(), viewer: None, path: path_of(uri), method }))
+        let (path, form_token) = (path_of(uri), String::new());
+        Visit(Arc::new(Inner { api, form_token, viewer: None, path, method, card_form: None }))
     }
 
     /// Whoever is signed in; everybody else is sent to sign in and comes back to `back`.

@@ -44,6 +44,13 @@ async fn a_whole_purchase_on_a_phone_without_scrolling_sideways() {
     let (browser, _) = shop.buyer(PHONE).await;
     browser.go("/").await;
     assert_fits(&browser).await;
+    // The navigation is one row, and all of it is in its menu.
+    let head = browser.run("return document.querySelector('header.top').getBoundingClientRect().height").await;
+    assert!(head.as_f64().is_some_and(|height| height < 72.0), "{head}");
+    assert!(!browser.says("Sign out").await);
+    browser.press("Menu").await;
+    browser.wait_for("Sign out").await;
+    assert_fits(&browser).await;
     browser.go(&format!("/tickets/{ticket}")).await;
     assert_fits(&browser).await;
     browser.css("#buy").await.click().await.expect("a click");

@@ -2,6 +2,7 @@
 
 mod access;
 mod buying;
+mod card;
 mod devices;
 mod races;
 mod screens;
@@ -15,7 +16,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::support::browser::{Browser, Device, Driver};
-use crate::support::{PATIENCE, cluster};
+use crate::support::{PATIENCE, plan};
 
 pub const PASSWORD: &str = "correct horse battery";
 
@@ -31,8 +32,15 @@ struct Shop {
 
 impl Shop {
     async fn open(nodes: usize) -> Shop {
+        Shop::open_with(nodes, &[]).await
+    }
+
+    /// With flags for its nodes.
+    async fn open_with(nodes: usize, flags: &[&str]) -> Shop {
         let dir = tempfile::tempdir().expect("a folder");
-        let cluster = cluster(dir.path(), nodes).await;
+        let mut plan = plan(dir.path(), nodes);
+        plan.flags.extend(flags.iter().map(ToString::to_string));
+        let cluster = Cluster::start(plan).await.expect("the cluster forms");
         let client = Client::new(&cluster.urls(), PATIENCE).expect("a client");
         let seller = client.account("seller@shop.example", PASSWORD, 0).await.expect("a seller");
         let driver = Driver::start(dir.path()).await;
@@ -52,7 +60,7 @@ impl Shop {
         browser.fill("Email", &email).await;
         browser.fill("Password", PASSWORD).await;
         browser.css("main form button").await.click().await.expect("a click");
-        browser.wait_for("Sign out").await;
+        browser.wait_until_signed_in().await;
         (browser, email)
     }
 
@@ -123,5 +131,5 @@ async fn sign_in(browser: &Browser, email: &str) {
         browser.fill("Password", PASSWORD).await;
         browser.css("main form button").await.click().await.expect("a click");
     }
-    browser.wait_for("Sign out").await;
+    browser.wait_until_signed_in().await;
 }

@@ -198,6 +198,15 @@ impl Browser {
         }
     }
 
+    /// Waits until the page knows its visitor; on a phone, the way out is in a menu.
+    pub async fn wait_until_signed_in(&self) {
+        let started = Instant::now();
+        while !self.has("form[action='/auth/signout']").await {
+            assert!(started.elapsed() < PATIENCE, "not signed in at {}:\n{}", self.path().await, self.words().await);
+            tokio::time::sleep(LOOK_INTERVAL).await;
+        }
+    }
+
     pub async fn says(&self, words: &str) -> bool {
         self.words().await.contains(words)
     }
