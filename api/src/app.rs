@@ -23,6 +23,7 @@ use crate::live::Slots;
 use crate::operator::Checks;
 use crate::pages::CardForm;
 use crate::password::{PasswordCost, Passwords};
+use crate::services::ServiceTokens;
 use crate::signing_key::SigningKey;
 use crate::token::Tokens;
 
@@ -82,6 +83,7 @@ pub struct Shared {
     pub node: Node,
     pub settings: Settings,
     pub tokens: Tokens,
+    pub service_tokens: ServiceTokens,
     pub passwords: Passwords,
     pub limiter: Limiter,
     pub ledger_clock: LedgerClock,
@@ -142,6 +144,7 @@ impl App {
         App(Arc::new(Shared {
             node,
             tokens: Tokens::new(signing_key, &settings.issuer),
+            service_tokens: ServiceTokens::default(),
             passwords: Passwords::new(settings.password_cost),
             limiter: Limiter::new(settings.rate_limits.clone()),
             ledger_clock: LedgerClock::new(),

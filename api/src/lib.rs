@@ -35,6 +35,7 @@ mod pages;
 mod paging;
 mod password;
 mod payments;
+mod remembered;
 mod router;
 mod sales;
 #[cfg(not(madsim))]

@@ -5,8 +5,7 @@
 //! signature was checked once is remembered; whether the session still holds is looked up at each request (see
 //! [`session`](crate::session)).
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, RwLock};
 
 use holdfast_ledger::entities::SignedIn;
 use holdfast_ledger::id::{SessionId, UserId};
@@ -14,13 +13,14 @@ use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::remembered::Remembered;
 use crate::signing_key::SigningKey;
 
 /// How far clocks may differ, in seconds.
 pub const LEEWAY_S: u64 = 5;
 /// The longest token that is looked at, in bytes.
 const TOKEN_BYTES_MAX: usize = 4_096;
-/// Checked tokens that are remembered, twice over: a full table becomes the older one, and the older one is dropped.
+/// Checked tokens that are remembered, twice over.
 const REMEMBERED_MAX: usize = 16_384;
 
 /// What a token is for.
@@ -107,12 +107,13 @@ pub struct Tokens {
     /// Replaced when the node's key is rotated.
     key: RwLock<Arc<SigningKey>>,
     issuer: String,
-    remembered: Mutex<[HashMap<Box<str>, Verified>; 2]>,
+    remembered: Remembered<Verified>,
 }
 
 impl Tokens {
     pub fn new(key: SigningKey, issuer: &str) -> Tokens {
-        Tokens { key: RwLock::new(Arc::new(key)), issuer: issuer.into(), remembered: Mutex::default() }
+        let remembered = Remembered::new(REMEMBERED_MAX);
+        Tokens { key: RwLock::new(Arc::new(key)), issuer: issuer.into(), remembered }
     }
 
     /// The key that signs at the moment.
@@ -143,8 +144,7 @@ impl Tokens {
 
     /// The session of a token that was checked before.
     pub fn remembered(&self, token: &str) -> Option<Verified> {
-        let tables = self.remembered.lock().expect("no panic while tokens are remembered");
-        tables.iter().find_map(|table| table.get(token)).cloned()
+        self.remembered.get(token)
     }
 
     /// The key that a token says it was signed with; `None` for what is no token.
@@ -171,12 +171,7 @@ impl Tokens {
             issued_s: iat,
             expires_s: exp?,
         };
-        let mut tables = self.remembered.lock().expect("no panic while tokens are remembered");
-        if tables[0].len() >= REMEMBERED_MAX {
-            tables.swap(0, 1);
-            tables[0].clear();
-        }
-        tables[0].insert(token.into(), verified.clone());
+        self.remembered.insert(token, verified.clone());
         Some(verified)
     }
 

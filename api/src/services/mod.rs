@@ -18,7 +18,7 @@ use crate::app::App;
 use crate::error::Fault;
 use crate::session::Identity;
 
-pub use credential::{is_service_token, verify, verify_here};
+pub use credential::{ServiceTokens, is_service_token, verify, verify_here};
 
 pub fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
