@@ -3,7 +3,7 @@
 //! Two runs of one schedule are the same run if their hashes are equal. Every frame, call, fault and applied entry goes in,
 //! so a difference shows at the first event that differs, not where it first does harm.
 
-use std::fmt;
+use std::fmt::{self, Write};
 use std::sync::{Mutex, MutexGuard};
 
 use madsim::time::TimeHandle;
@@ -24,6 +24,8 @@ struct Events {
     hash: u64,
     count: u64,
     lines: Vec<String>,
+    /// The newest one, again and again.
+    line: String,
 }
 
 /// A finished trace.
@@ -47,12 +49,15 @@ impl Trace {
 
     /// Records that `what` happened now. Must be called inside a simulation.
     pub fn note(&self, what: fmt::Arguments<'_>) {
-        let line = format!("{:>14} {what}", TimeHandle::current().elapsed().as_nanos());
         let mut events = self.events();
-        events.hash = xxh3_64_with_seed(line.as_bytes(), events.hash);
+        let events = &mut *events;
+        // One line's memory serves the next one.
+        events.line.clear();
+        write!(events.line, "{:>14} {what}", TimeHandle::current().elapsed().as_nanos()).expect("a text has room");
+        events.hash = xxh3_64_with_seed(events.line.as_bytes(), events.hash);
         events.count += 1;
         if self.keeps_lines && events.lines.len() < LINES_MAX {
-            events.lines.push(line);
+            events.lines.push(events.line.clone());
         }
     }
 

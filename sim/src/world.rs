@@ -48,7 +48,10 @@ const ANSWER_WAIT: Duration = Duration::from_secs(2);
 /// A fault, the role of the node that it struck, and what the cluster was about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Reached {
+    /// Empty: none, a machine has only passed the point.
     pub fault: &'static str,
+    /// Where a machine died; empty for a fault that does not choose a point.
+    pub point: &'static str,
     pub role: &'static str,
     pub phase: &'static str,
 }
@@ -61,10 +64,20 @@ pub struct World {
     cluster: Cluster,
     holds: Mutex<Holds>,
     reached: Mutex<BTreeSet<Reached>>,
+    /// The points that machines were at, and whether they led. There are very many, so this is counted for itself.
+    passed: Mutex<BTreeSet<(Point, bool)>>,
+    looked: Mutex<Looked>,
     armed: Mutex<Vec<Armed>>,
     staff: Mutex<Staff>,
     /// Nodes that died at a point of theirs, from where they cannot be dropped.
     graves: Mutex<Vec<Node>>,
+}
+
+/// What the last look at the machines has shown: at a point of a node at work, it cannot be asked.
+#[derive(Default, Clone, Copy)]
+struct Looked {
+    leader: Option<u32>,
+    phase: &'static str,
 }
 
 /// What is known of the machines as members.
@@ -160,6 +173,8 @@ impl World {
             cluster,
             holds: Mutex::default(),
             reached: Mutex::default(),
+            passed: Mutex::default(),
+            looked: Mutex::default(),
             armed: Mutex::default(),
             staff: Mutex::default(),
             graves: Mutex::default(),
@@ -180,10 +195,11 @@ impl World {
     /// its tasks runs again.
     fn at_point(&self, point: Point) {
         let here = madsim::plugin::node();
-        let Some((number, _)) = self.handles.iter().find(|(_, handle)| handle.id() == here) else { return };
-        let number = *number;
-        let reached = |role| Reached { fault: point.name(), role, phase: "crash point" };
-        self.reached.lock().expect("nothing panics while it counts").insert(reached("passed"));
+        let is_here = |number: &&u32| self.handles[number].id() == here;
+        let Some(number) = self.ground.machines.keys().find(is_here).copied() else { return };
+        let Looked { leader, phase } = *self.looked();
+        let leads = leader == Some(number);
+        self.passed.lock().expect("nothing panics while it counts").insert((point, leads));
         let due = {
             let mut armed = self.armed();
             let Some(at) = armed.iter().position(|armed| armed.number == number && armed.point == point) else {
@@ -194,11 +210,16 @@ impl World {
         };
         let Some(Armed { fault, power, .. }) = due else { return };
         self.ground.trace.note(format_args!("fault {fault} strikes n{number} at {}", point.name()));
-        self.reached.lock().expect("nothing panics while it counts").insert(reached("died"));
+        let died = Reached { fault: "crash_at", point: point.name(), role: role(leads), phase };
+        self.reached.lock().expect("nothing panics while it counts").insert(died);
         // The node itself is at work below: it is buried when it no longer is.
         let node = self.ground.live().remove(&number);
         self.graves().extend(node);
         self.crash(number, fault, power);
+    }
+
+    fn looked(&self) -> MutexGuard<'_, Looked> {
+        self.looked.lock().expect("nothing panics while it looks")
     }
 
     fn armed(&self) -> MutexGuard<'_, Vec<Armed>> {
@@ -215,12 +236,11 @@ impl World {
 
     /// The machine that leads: the one of the highest term, if several say so.
     pub fn leader(&self) -> Option<u32> {
-        let live = self.ground.live();
-        let claims = live.iter().filter_map(|(number, node)| {
-            let status = node.status();
-            (status.leader == Some(status.node_id)).then_some((status.term, *number))
-        });
-        claims.max().map(|(_, number)| number)
+        leader_of(&self.statuses())
+    }
+
+    fn statuses(&self) -> Vec<(u32, Status)> {
+        self.ground.live().iter().map(|(number, node)| (*number, node.status())).collect()
     }
 
     fn resolve(&self, target: Target) -> Option<u32> {
@@ -374,21 +394,30 @@ impl World {
             Some(number) if self.ground.live().contains_key(&number) => "follower",
             Some(_) => "down",
         };
-        let applied: Vec<u64> = self.ground.live().values().map(|node| node.status().applied_index).collect();
-        let behind = applied.iter().max().unwrap_or(&0) - applied.iter().min().unwrap_or(&0);
-        let phase = match leader {
+        let reached = Reached { fault: fault.what.name(), point: "", role, phase: self.phase(&self.statuses()) };
+        self.reached.lock().expect("nothing panics while it counts").insert(reached);
+    }
+
+    /// What the cluster is about.
+    fn phase(&self, statuses: &[(u32, Status)]) -> &'static str {
+        let applied = || statuses.iter().map(|(_, status)| status.applied_index);
+        let behind = applied().max().unwrap_or(0) - applied().min().unwrap_or(0);
+        match leader_of(statuses) {
             None => "no leader",
-            Some(_) if applied.len() < self.ground.machines.len() => "a machine is down",
+            Some(_) if statuses.len() < self.ground.machines.len() => "a machine is down",
             Some(_) if behind > self.cluster.log_entries_kept => "a machine needs a snapshot",
             Some(_) => "steady",
-        };
-        let reached = Reached { fault: fault.what.name(), role, phase };
-        self.reached.lock().expect("nothing panics while it counts").insert(reached);
+        }
     }
 
     /// What the faults have met so far.
     pub fn reached(&self) -> BTreeSet<Reached> {
-        self.reached.lock().expect("nothing panics while it counts").clone()
+        let mut reached = self.reached.lock().expect("nothing panics while it counts").clone();
+        let passed = self.passed.lock().expect("nothing panics while it counts");
+        let of_point =
+            |(point, leads): &(Point, bool)| Reached { fault: "", point: point.name(), role: role(*leads), phase: "" };
+        reached.extend(passed.iter().map(of_point));
+        reached
     }
 
     /// Begins a fault. One that needs a leader while there is none does nothing.
@@ -690,15 +719,13 @@ impl World {
     }
 
     /// Notes who is who, and how far watermarks go. A machine that has lost what it promised must not take part.
-    fn look_at_staff(&self) {
-        let statuses: Vec<(u32, Status)> =
-            self.ground.live().iter().map(|(number, node)| (*number, node.status())).collect();
+    fn look_at_staff(&self, statuses: &[(u32, Status)]) {
         let mut staff = self.staff();
         for (number, machine) in &self.ground.machines {
             staff.covered.entry(*number).or_default().look(&machine.disk());
         }
         let mut observed = self.ground.observed();
-        for (number, status) in &statuses {
+        for (number, status) in statuses {
             let old = staff.ids.insert(*number, status.node_id);
             if staff.has_lost_promises(*number) && old == Some(status.node_id) {
                 observed.violations.insert(format!("n{number} has lost what it promised, and takes part all the same"));
@@ -707,11 +734,12 @@ impl World {
         }
     }
 
-    fn look_at_clocks(&self) {
+    fn look_at_clocks(&self, statuses: &[(u32, Status)]) {
         let true_ms = (EPOCH_MS + elapsed().as_millis() as u64) as i64;
         let ahead_ms = |machine: &machine::Machine| machine.clock.wall_ms() as i64 - true_ms;
         let ahead_ms: Vec<i64> = self.ground.machines.values().map(ahead_ms).collect();
-        let voters = self.members().map_or(0, |(_, members)| members.iter().filter(|(_, votes)| *votes).count());
+        let leader = leader_of(statuses).and_then(|leader| statuses.iter().find(|(number, _)| *number == leader));
+        let voters = leader.map_or(0, |(_, status)| status.members.iter().filter(|(_, _, votes)| *votes).count());
         self.ground.observed().clocks(&ahead_ms, if voters == 0 { ahead_ms.len() } else { voters });
     }
 
@@ -722,13 +750,14 @@ impl World {
             sleep(LOOK).await;
             let given_up = self.ground.given_up.load(Ordering::Relaxed);
             assert!(!given_up, "only {:?} of virtual time in too much real time: somebody spins", elapsed());
-            self.look_at_staff();
-            self.look_at_clocks();
-            let statuses: Vec<_> = self.ground.live().values().map(|node| node.status()).collect();
-            for status in statuses.iter().filter(|status| status.leader == Some(status.node_id)) {
+            let statuses = self.statuses();
+            self.look_at_staff(&statuses);
+            self.look_at_clocks(&statuses);
+            for (_, status) in statuses.iter().filter(|(_, status)| status.leader == Some(status.node_id)) {
                 self.ground.observed().leader(status.term, status.node_id);
             }
-            let leads = self.leader();
+            let leads = leader_of(&statuses);
+            *self.looked() = Looked { leader: leads, phase: self.phase(&statuses) };
             if leads != leader {
                 leader = leads;
                 self.ground.trace.note(format_args!("leader {leader:?}"));
@@ -819,6 +848,16 @@ impl World {
         let first = indexes.next();
         live.len() == self.ground.machines.len() && indexes.all(|index| Some(index) == first)
     }
+}
+
+/// Who leads by these: the one of the highest term, if several say so.
+fn leader_of(statuses: &[(u32, Status)]) -> Option<u32> {
+    let claims = statuses.iter().filter(|(_, status)| status.leader == Some(status.node_id));
+    claims.map(|(number, status)| (status.term, *number)).max().map(|(_, number)| number)
+}
+
+fn role(leads: bool) -> &'static str {
+    if leads { "leader" } else { "follower" }
 }
 
 /// The simulated machine of one copy.
