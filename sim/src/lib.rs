@@ -16,6 +16,7 @@ pub mod check_events;
 pub mod check_time;
 pub mod client;
 pub mod clocks;
+pub mod code;
 pub mod damage;
 pub mod evidence;
 pub mod expand;

@@ -3,6 +3,11 @@
 #[cfg(madsim)]
 mod cli;
 
+/// A run allocates some millions of times.
+#[cfg(madsim)]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[cfg(madsim)]
 fn main() -> std::process::ExitCode {
     cli::main()

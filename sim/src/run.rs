@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -131,6 +131,15 @@ pub fn run(schedule: &Schedule, keeps_lines: bool) -> Report {
     report.expect("panics are caught inside")
 }
 
+/// Whether the runs of this process differ on purpose, and how many there were.
+static UNLIKE: AtomicBool = AtomicBool::new(false);
+static RUNS: AtomicU64 = AtomicU64::new(0);
+
+/// From now on every run of this process is another one, whatever its schedule says: to show that it is noticed.
+pub fn plant_divergence() {
+    UNLIKE.store(true, Ordering::Relaxed);
+}
+
 /// What a run writes as it goes, so that it is there after a panic too.
 #[derive(Default)]
 struct Progress {
@@ -228,11 +237,12 @@ fn ground(schedule: &Schedule, trace: Arc<Trace>, given_up: Arc<AtomicBool>) -> 
         machine.clock.jump(offset_ms - schedule.cluster.clock_offset_ms as i64);
         machines.insert(number, machine);
     }
+    let unlike = if UNLIKE.load(Ordering::Relaxed) { RUNS.fetch_add(1, Ordering::Relaxed) } else { 0 };
     Ground {
         seed: schedule.seed,
         settings: settings(schedule),
         frames: Arc::new(Frames::new(schedule.seed, trace.clone())),
-        bank: Arc::new(Bank::new(schedule.seed, trace.clone())),
+        bank: Arc::new(Bank::new(schedule.seed.wrapping_add(unlike), trace.clone())),
         bus: Arc::new(Bus::new(schedule.seed, trace.clone())),
         letterbox: Arc::new(Letterbox::new(schedule.seed, trace.clone())),
         copy: Copy::default(),

@@ -3,24 +3,26 @@
 //! Exit codes: 0 all passed, 1 the command itself failed, 2 it was not understood, 10 a crash, 11 liveness, 12 safety, 13 two
 //! runs of one schedule differed. Of several, the worst.
 
+mod book;
 mod coverage;
+mod median;
 mod mutants;
 mod pool;
 mod sensitivity;
 mod shrink;
 mod swarm;
-mod tally;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use book::{Book, CODE};
 use clap::{Args, Parser, Subcommand};
 use holdfast_ledger::planted::Bug;
 use holdfast_sim::expand::{Size, from_seed};
 use holdfast_sim::export::{Format, export};
 use holdfast_sim::quiet;
-use holdfast_sim::run::{Class, Report, run};
+use holdfast_sim::run::{Class, Report, plant_divergence, run};
 use holdfast_sim::schedule::{NODES_MAX, Planted, Schedule};
 use holdfast_sim::trace::first_difference;
 use holdfast_sim::view;
@@ -63,16 +65,19 @@ enum Command {
         /// Of so many runs, one is run twice and compared.
         #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
         again_every: u64,
-        /// The book of all seeds run so far; without, `sim-seeds.txt` beside the program.
-        #[arg(long, value_name = "FILE")]
-        ledger: Option<PathBuf>,
+        /// The book of all swarms so far.
+        #[arg(long, value_name = "FILE", default_value = book::PLACE)]
+        book: PathBuf,
+        /// Where to write the schedules of runs that fail.
+        #[arg(long, value_name = "DIR")]
+        failures: Option<PathBuf>,
         #[command(flatten)]
         size: SizeArgs,
     },
     /// Lets planted bugs loose on many seeds: which are caught, after how many seeds, by which check.
     Mutants {
         /// Only these, by name; default: all.
-        #[arg(long = "bug")]
+        #[arg(long = "only", alias = "bug", value_name = "BUG")]
         bugs: Vec<String>,
         /// Name the bugs, and run nothing.
         #[arg(long)]
@@ -91,7 +96,7 @@ enum Command {
     /// Looks for planted bugs once more without each family of faults: which families the checks need.
     Sensitivity {
         /// Only these, by name; default: all.
-        #[arg(long = "bug")]
+        #[arg(long = "only", alias = "bug", value_name = "BUG")]
         bugs: Vec<String>,
         /// Seeds for each bug and family.
         #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=100_000))]
@@ -116,6 +121,9 @@ enum Command {
         /// Where to write the smaller schedule; default: beside the file, with `.shrunk.toml`.
         #[arg(long)]
         out: Option<PathBuf>,
+        /// Smaller schedules that are tried at most.
+        #[arg(long, default_value_t = 400)]
+        runs_max: u32,
     },
     /// One run, drawn: a page with nodes, messages, faults, leaders, log positions and client calls.
     View {
@@ -182,6 +190,9 @@ struct Output {
     /// Run it twice, and compare.
     #[arg(long)]
     twice: bool,
+    /// Every run is another one on purpose: shows that a comparison notices.
+    #[arg(long, hide = true)]
+    unlike: bool,
 }
 
 /// The process.
@@ -195,13 +206,11 @@ pub fn main() -> ExitCode {
             compare_transcript(&schedule, &transcript_of(&file))?;
             Ok(class)
         }),
-        Command::Swarm { seeds, from, jobs, again_every, ledger, size } => {
+        Command::Swarm { seeds, from, jobs, again_every, book, failures, size } => {
             let size = size.size();
-            let book = tally::Book::open(ledger.as_deref(), size);
-            let book = book.map_err(|error| format!("the book of seeds: {error}"));
-            book.map(|book| {
-                swarm::swarm(&swarm::Plan { seeds: from..from.saturating_add(seeds), jobs, again_every, size }, book)
-            })
+            let opened = Book::open(&book, size).map_err(|error| format!("the book {}: {error}", book.display()));
+            let seeds = from..from.saturating_add(seeds);
+            opened.and_then(|book| swarm::swarm(&swarm::Plan { seeds, jobs, again_every, size, failures }, book))
         }
         Command::Mutants { list: true, .. } => {
             Bug::ALL.iter().for_each(|bug| println!("{bug}"));
@@ -217,9 +226,9 @@ pub fn main() -> ExitCode {
             Class::Passed
         }),
         Command::Coverage { seeds, jobs, size } => Ok(coverage::coverage(seeds, jobs, size.size())),
-        Command::Shrink { file, out } => read(&file).and_then(|schedule| {
+        Command::Shrink { file, out, runs_max } => read(&file).and_then(|schedule| {
             let out = out.unwrap_or_else(|| file.with_extension("shrunk.toml"));
-            shrink::shrink(&schedule, &out)
+            shrink::shrink(&schedule, &out, runs_max)
         }),
         Command::View { file, out } => read(&file).and_then(|schedule| {
             let out = out.unwrap_or_else(|| file.with_extension("html"));
@@ -276,6 +285,9 @@ fn write(file: &Path, content: &str) -> Result<(), String> {
 
 /// One run, or two that are compared, with everything there is to say about it.
 fn once(schedule: &Schedule, output: &Output) -> Result<Class, String> {
+    if output.unlike {
+        plant_divergence();
+    }
     let report = run(schedule, output.trace.is_some());
     describe(schedule, &report);
     if let Some(file) = &output.trace {
@@ -319,7 +331,7 @@ fn compare_transcript(schedule: &Schedule, file: &Path) -> Result<(), String> {
 /// What identifies a run, and what came of it.
 pub fn describe(schedule: &Schedule, report: &Report) {
     println!("seed: {}", schedule.seed);
-    println!("commit: {}", commit());
+    println!("commit: {} (code {CODE})", commit());
     println!(
         "schedule: {:016x} ({} nodes, {} ms, {} faults)",
         schedule.hash(),
@@ -355,10 +367,11 @@ pub fn explain_divergence(schedule: &Schedule) {
     }
 }
 
-/// The commit that is checked out here, if git says so.
+/// The commit that is checked out where this was built, if git says so.
 fn commit() -> String {
     let git = |arguments: &[&str]| {
-        let output = std::process::Command::new("git").args(arguments).output().ok()?;
+        let here = ["-C", env!("CARGO_MANIFEST_DIR")];
+        let output = std::process::Command::new("git").args(here).args(arguments).output().ok()?;
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_string())
     };
     let Some(commit) = git(&["rev-parse", "--short=12", "HEAD"]) else { return "unknown".into() };

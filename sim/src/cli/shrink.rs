@@ -1,29 +1,29 @@
 //! A smaller schedule that fails in the same way.
 //!
 //! Every candidate is run: first without halves, quarters and so on of the faults, then without single ones, then with fewer
-//! clients and a shorter end. What still fails in the same class is kept.
+//! clients that do less, a shorter end and shorter faults. What still fails in the same class is kept. All of it is tried again
+//! as long as it helps.
 
 use std::path::Path;
 
 use holdfast_sim::run::{Class, run};
-use holdfast_sim::schedule::Schedule;
+use holdfast_sim::schedule::{Schedule, Workload};
 use holdfast_sim::view;
 
 use super::{describe, transcript_of, write};
-
-/// Candidates that are run at most.
-const CANDIDATES_MAX: u32 = 400;
 
 struct Shrinker {
     class: Class,
     best: Schedule,
     runs: u32,
+    /// Candidates that are run at most.
+    runs_max: u32,
 }
 
 impl Shrinker {
     /// Keeps the candidate if it fails in the same class.
     fn try_out(&mut self, candidate: Schedule) -> bool {
-        if self.runs >= CANDIDATES_MAX || candidate.check().is_err() || candidate == self.best {
+        if self.runs >= self.runs_max || candidate.check().is_err() || candidate == self.best {
             return false;
         }
         self.runs += 1;
@@ -72,38 +72,72 @@ impl Shrinker {
         }
     }
 
-    /// Faults that last half as long.
-    fn shorter_faults(&mut self) {
-        for at in 0..self.best.faults.len() {
+    /// Clients who leave out what the failure does not need.
+    fn simpler_work(&mut self) {
+        let simpler: [fn(&mut Workload); 6] = [
+            |work| work.operator_ms = 0,
+            |work| work.reading_ms = 0,
+            |work| (work.bulk, work.waiting_percent) = (0, 0),
+            |work| work.declined_percent = 0,
+            |work| (work.cancelled_percent, work.abandoned_percent) = (0, 0),
+            |work| (work.bulk, work.tickets) = (0, 1.max(work.tickets / 4)),
+        ];
+        for simplify in simpler {
             let mut candidate = self.best.clone();
-            candidate.faults[at].for_ms = (candidate.faults[at].for_ms / 2).max(1);
+            simplify(&mut candidate.workload);
             self.try_out(candidate);
         }
+    }
+
+    /// Faults that last half as long, as often as that works.
+    fn shorter_faults(&mut self) {
+        for at in 0..self.best.faults.len() {
+            loop {
+                let mut candidate = self.best.clone();
+                candidate.faults[at].for_ms = (candidate.faults[at].for_ms / 2).max(1);
+                if !self.try_out(candidate) {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// One round of everything.
+    fn round(&mut self) {
+        let mut length = self.best.faults.len();
+        while length > 0 {
+            self.leave_out(length);
+            length /= 2;
+        }
+        self.shorten();
+        self.fewer_clients();
+        self.simpler_work();
     }
 }
 
 /// Shrinks a schedule that fails, and writes the smaller one to `out`, with the transcript of its run beside it.
-pub fn shrink(schedule: &Schedule, out: &Path) -> Result<Class, String> {
+/// At most `runs_max` candidates are run.
+pub fn shrink(schedule: &Schedule, out: &Path, runs_max: u32) -> Result<Class, String> {
     let class = run(schedule, false).class;
     if class == Class::Passed {
         return Err("this schedule passes: there is nothing to shrink".into());
     }
-    let mut shrinker = Shrinker { class, best: schedule.clone(), runs: 0 };
-    let mut length = schedule.faults.len();
-    while length > 0 {
-        shrinker.leave_out(length);
-        length /= 2;
+    let mut shrinker = Shrinker { class, best: schedule.clone(), runs: 0, runs_max };
+    loop {
+        let before = shrinker.best.clone();
+        shrinker.round();
+        if shrinker.best == before || shrinker.runs >= runs_max {
+            break;
+        }
     }
-    shrinker.shorten();
-    shrinker.fewer_clients();
     shrinker.shorter_faults();
-    shrinker.leave_out(1);
     write(out, &shrinker.best.to_text())?;
     let report = run(&shrinker.best, true);
     let story = transcript_of(out);
     write(&story, &view::transcript(&view::scene(&shrinker.best, &report)))?;
     describe(&shrinker.best, &report);
-    println!("written: {} ({} faults of {})", out.display(), shrinker.best.faults.len(), schedule.faults.len());
+    let (left, all) = (shrinker.best.faults.len(), schedule.faults.len());
+    println!("written: {} ({left} faults of {all}, {} runs)", out.display(), shrinker.runs);
     println!("written: {}", story.display());
     Ok(class)
 }

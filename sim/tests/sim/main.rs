@@ -2,6 +2,7 @@
 
 #![cfg(madsim)]
 
+mod command;
 mod planted;
 mod scenarios;
 mod smoke;
