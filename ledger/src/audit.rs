@@ -93,6 +93,7 @@ fn audited(caller: &Caller, command: &Command, reply: &Reply) -> Option<(AuditAc
         Command::NoteOperation { operation, step, node, .. } => {
             (AuditAction::Operate(*operation, *step), node.map_or(AuditSubject::Cluster, AuditSubject::Node))
         }
+        Command::RaiseVersion { .. } => (AuditAction::RaiseVersion, AuditSubject::Cluster),
         _ => return None,
     })
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// The format of everything this build writes.
+/// The first byte of every value that has had one form since the first [version](crate::version).
 pub const FORMAT_VERSION: u8 = 1;
 
 /// The longest value that [`decode`] accepts, in bytes: a bound on what damaged or hostile input can make us allocate.
@@ -20,7 +20,7 @@ const CONFIG: Configuration<LittleEndian, Fixint, Limit<VALUE_BYTES_MAX>> =
 /// Bytes that are not a value of the wanted type in a format that this build knows.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CodecError {
-    #[error("format version {found} is not known here (this build reads {FORMAT_VERSION})")]
+    #[error("it is of version {found}, which this build does not know")]
     Version { found: u8 },
     #[error("not a valid value: {0}")]
     Malformed(String),
@@ -35,16 +35,32 @@ pub fn encode<T: Serialize>(value: &T) -> Bytes {
 
 /// As [`encode`], appended to `bytes`.
 pub fn encode_into<T: Serialize>(bytes: &mut Vec<u8>, value: &T) {
-    bytes.push(FORMAT_VERSION);
+    encode_as(bytes, FORMAT_VERSION, value);
+}
+
+/// As [`encode_into`], in the form that the version `form` brought.
+pub fn encode_as<T: Serialize>(bytes: &mut Vec<u8>, form: u8, value: &T) {
+    bytes.push(form);
     bincode::serde::encode_into_std_write(value, bytes, CONFIG).expect("our own types encode");
 }
 
 /// Decodes what [`encode`] wrote; every byte must be used.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
-    let (&found, rest) = bytes.split_first().ok_or_else(|| CodecError::Malformed("empty".into()))?;
-    if found != FORMAT_VERSION {
+    decode_as(bytes, FORMAT_VERSION)
+}
+
+/// The version that brought the form in which a value was written.
+pub fn form(bytes: &[u8]) -> Result<u8, CodecError> {
+    bytes.first().copied().ok_or_else(|| CodecError::Malformed("empty".into()))
+}
+
+/// Decodes what [`encode_as`] wrote in this form; every byte must be used.
+pub fn decode_as<T: DeserializeOwned>(bytes: &[u8], wanted: u8) -> Result<T, CodecError> {
+    let found = form(bytes)?;
+    if found != wanted {
         return Err(CodecError::Version { found });
     }
+    let rest = &bytes[1..];
     let (value, used) =
         bincode::serde::decode_from_slice(rest, CONFIG).map_err(|error| CodecError::Malformed(error.to_string()))?;
     if used != rest.len() {

@@ -9,6 +9,7 @@ use crate::entities::{Fence, Operation, Policy, Roles, SignedIn, Step, TicketDet
 use crate::event::EventType;
 use crate::id::{OrderId, PaymentId, RequestId, SessionId, TicketId, UserId, WebhookId};
 use crate::money::{Currency, Decimal};
+use crate::version::Version;
 
 /// One entry of the log: one or more commands, stamped with the leader's time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -312,6 +313,15 @@ pub enum Command {
         node: Option<u64>,
         /// SHA-256 of the certificate that was shown.
         certificate: Option<[u8; 32]>,
+    },
+    /// The cluster works by a newer version from here on. Actor: operator-admin or the system.
+    RaiseVersion {
+        to: Version,
+    },
+    /// What the tests' next version has more. Actor: operator-admin or the system.
+    #[cfg(feature = "next-version")]
+    ForgetLocks {
+        ticket: TicketId,
     },
 }
 

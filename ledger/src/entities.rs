@@ -85,6 +85,10 @@ pub struct Ticket {
     pub watchers: u32,
     /// It will not be sold to its line any more: the sweep ends the places, a few at a time.
     pub closing: bool,
+    /// What the tests' next version adds; not part of the first form.
+    #[cfg(feature = "next-version")]
+    #[serde(skip)]
+    pub next: crate::version::TicketNext,
 }
 
 impl Ticket {

@@ -8,8 +8,6 @@
 
 use std::collections::BTreeMap;
 
-use serde::de::DeserializeOwned;
-
 use crate::email;
 use crate::entities::{
     Bootstrap, IdempotencyRecord, NodeKey, Order, PaymentStatus, Personal, Request, ServiceKey, Session, User, Webhook,
@@ -21,6 +19,7 @@ use crate::rows::{damaged, decode, row_hash};
 use crate::state::{Meta, State};
 use crate::store::{Order as Direction, Read, StoreError, prefix_end};
 use crate::tables::Table;
+use crate::version::Versioned;
 
 mod line;
 mod record;
@@ -162,7 +161,7 @@ impl<S: Read> Scan<'_, S> {
     }
 
     /// Runs `check` on every row of a table.
-    fn each<T: DeserializeOwned>(
+    fn each<T: Versioned>(
         &mut self,
         table: Table,
         check: fn(&mut Self, &[u8], &T) -> Result<(), StoreError>,
@@ -197,12 +196,7 @@ impl<S: Read> Scan<'_, S> {
     }
 
     /// An index must have this row, and it must say `value`.
-    fn index<T: DeserializeOwned + PartialEq>(
-        &mut self,
-        table: Table,
-        key: &[u8],
-        value: &T,
-    ) -> Result<(), StoreError> {
+    fn index<T: Versioned + PartialEq>(&mut self, table: Table, key: &[u8], value: &T) -> Result<(), StoreError> {
         *self.indexed.entry(table).or_default() += 1;
         let row: Option<T> = self.state.row(table, key)?;
         self.holds(row.as_ref() == Some(value), || damaged(table, key, "missing, or says something else").to_string());

@@ -18,6 +18,7 @@ pub mod query;
 pub mod state;
 pub mod store;
 pub mod tables;
+pub mod version;
 
 mod audit;
 mod changes;

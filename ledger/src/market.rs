@@ -1,7 +1,5 @@
 //! A little market for unit tests.
 
-use serde::de::DeserializeOwned;
-
 use crate::command::{Actor, Batch, Command, IdempotencyKey, NewTicket, Seen, Submitted, Wanted};
 use crate::entities::{Payment, SignedIn};
 use crate::id::{OrderId, PaymentId, TicketId, UserId};
@@ -11,6 +9,7 @@ use crate::outcome::{Outcome, Reply};
 use crate::state::State;
 use crate::store::MemoryStore;
 use crate::tables::Table;
+use crate::version::Versioned;
 
 /// Ledger time when the market opens.
 pub(crate) const OPENING_MS: u64 = 1_000;
@@ -124,7 +123,7 @@ impl Market {
     }
 
     /// A row that the market has.
-    pub fn row<T: DeserializeOwned>(&self, table: Table, key: &[u8]) -> T {
+    pub fn row<T: Versioned>(&self, table: Table, key: &[u8]) -> T {
         self.state.row_required(table, key).expect("the market has this row")
     }
 }

@@ -93,6 +93,7 @@ pub enum Field {
     Url,
     Secret,
     EventTypes,
+    Version,
 }
 
 /// Of what there may be no more.

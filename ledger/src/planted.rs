@@ -85,6 +85,8 @@ bugs! {
     PublishBeforeCommit = "publish-before-commit",
     /// A consumer acknowledges what it has not handled yet.
     AckBeforeHandled = "ack-before-handled",
+    /// Rows are written as the node's build could, not as the cluster's version has them.
+    EncodeByBuild = "encode-by-build",
 }
 
 impl fmt::Display for Bug {

@@ -10,7 +10,6 @@ use std::fmt;
 use std::str::FromStr;
 
 use bytes::Bytes;
-use serde::de::DeserializeOwned;
 
 use crate::changes::is_available;
 use crate::email;
@@ -28,6 +27,7 @@ use crate::rows::{damaged, decode};
 use crate::state::State;
 use crate::store::{Order as Direction, Read, StoreError, prefix_end};
 use crate::tables::Table;
+use crate::version::Versioned;
 use crate::words::{ticket_words, words};
 
 mod line;
@@ -303,7 +303,7 @@ pub fn webhooks<S: Read>(state: &State<S>) -> Result<Vec<(WebhookId, Webhook)>, 
 }
 
 /// All rows of a small table.
-fn all<S: Read, K, T: DeserializeOwned>(
+fn all<S: Read, K, T: Versioned>(
     state: &State<S>,
     table: Table,
     max: usize,

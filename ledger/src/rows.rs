@@ -2,16 +2,16 @@
 //!
 //! The state hash is a sum of the rows' hashes, so every write takes the old row's hash out and puts the new one's in. A row
 //! that does not decode is a fault of the disk, hence a [`StoreError`], as is an index row that should be there and is not.
+//! Rows are written as the cluster's [version](crate::version) has them; an index row says nothing and has one form for ever.
 
 use bytes::Bytes;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::codec;
 use crate::state::State;
 use crate::store::{Order, Read, StoreError, Write};
 use crate::tables::Table;
+use crate::version::Versioned;
 
 /// What a row adds to the state hash: XXH3-128 of table, length of the key, key and row.
 pub fn row_hash(table: Table, key: &[u8], row: &[u8]) -> u128 {
@@ -37,18 +37,18 @@ pub(crate) fn damaged(table: Table, key: &[u8], what: impl std::fmt::Display) ->
     StoreError(format!("row {key} of {table:?}: {what}"))
 }
 
-pub(crate) fn decode<T: DeserializeOwned>(table: Table, key: &[u8], row: &[u8]) -> Result<T, StoreError> {
-    codec::decode(row).map_err(|error| damaged(table, key, error))
+pub(crate) fn decode<T: Versioned>(table: Table, key: &[u8], row: &[u8]) -> Result<T, StoreError> {
+    T::read(row).map_err(|error| damaged(table, key, error))
 }
 
 impl<S: Read> State<S> {
     /// The row at `key`, decoded.
-    pub(crate) fn row<T: DeserializeOwned>(&self, table: Table, key: &[u8]) -> Result<Option<T>, StoreError> {
+    pub(crate) fn row<T: Versioned>(&self, table: Table, key: &[u8]) -> Result<Option<T>, StoreError> {
         self.store.get(table, key)?.map(|row| decode(table, key, &row)).transpose()
     }
 
     /// A row that another row says is there.
-    pub(crate) fn row_required<T: DeserializeOwned>(&self, table: Table, key: &[u8]) -> Result<T, StoreError> {
+    pub(crate) fn row_required<T: Versioned>(&self, table: Table, key: &[u8]) -> Result<T, StoreError> {
         self.row(table, key)?.ok_or_else(|| damaged(table, key, "missing"))
     }
 
@@ -62,7 +62,7 @@ impl<S: Read> State<S> {
 
 impl<S: Write> State<S> {
     /// Writes a row that may be there already.
-    pub(crate) fn put<T: Serialize>(&mut self, table: Table, key: &[u8], row: &T) -> Result<(), StoreError> {
+    pub(crate) fn put<T: Versioned>(&mut self, table: Table, key: &[u8], row: &T) -> Result<(), StoreError> {
         if let Some(old) = self.store.get(table, key)? {
             let hash = hash_through(&mut self.scratch, table, key, &old);
             self.meta.rows_hash = self.meta.rows_hash.wrapping_sub(hash);
@@ -71,10 +71,10 @@ impl<S: Write> State<S> {
     }
 
     /// Writes a row that is known not to be there.
-    pub(crate) fn insert<T: Serialize>(&mut self, table: Table, key: &[u8], row: &T) -> Result<(), StoreError> {
+    pub(crate) fn insert<T: Versioned>(&mut self, table: Table, key: &[u8], row: &T) -> Result<(), StoreError> {
         start(&mut self.scratch, table, key);
         let row_starts = self.scratch.len();
-        codec::encode_into(&mut self.scratch, row);
+        row.write(self.rows_version(), &mut self.scratch);
         self.meta.rows_hash = self.meta.rows_hash.wrapping_add(xxh3_128(&self.scratch));
         let row = Bytes::copy_from_slice(&self.scratch[row_starts..]);
         self.store.put(table, key, row)

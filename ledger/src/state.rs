@@ -18,6 +18,7 @@ use crate::planted::{Bug, at_work};
 use crate::rows::row_hash;
 use crate::store::{Read, StoreError, Write};
 use crate::tables::Table;
+use crate::version::{FIRST, Version};
 
 /// The one row of [`Table::Meta`](crate::tables::Table::Meta).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +28,8 @@ pub struct Meta {
     /// The last entry applied here.
     pub index: u64,
     pub lineage: u16,
+    /// What the cluster is at: rows are written as this version has them.
+    pub version: Version,
     /// The number of the last event emitted.
     pub event_seq: u64,
     /// The stream has all events up to here.
@@ -70,6 +73,9 @@ pub struct State<S> {
     pub(crate) fronts: Fronts,
     /// Where rows are encoded before they are hashed and stored.
     pub(crate) scratch: Vec<u8>,
+    /// What the build could write, for [`Bug::EncodeByBuild`].
+    #[cfg(feature = "planted")]
+    pub(crate) build_version: Version,
 }
 
 /// Nothing runs out before these times. They are kept beside the store, so that an entry which has nothing to sweep reads
@@ -89,7 +95,14 @@ pub(crate) struct Fronts {
 impl<S: Read> State<S> {
     /// Opens the state that `store` holds; an empty store is the empty state.
     pub fn open(store: S) -> Result<State<S>, StoreError> {
-        let mut state = State { store, meta: Meta::default(), fronts: Fronts::default(), scratch: Vec::new() };
+        let mut state = State {
+            store,
+            meta: Meta::default(),
+            fronts: Fronts::default(),
+            scratch: Vec::new(),
+            #[cfg(feature = "planted")]
+            build_version: FIRST,
+        };
         state.reload()?;
         Ok(state)
     }
@@ -97,7 +110,7 @@ impl<S: Read> State<S> {
     /// Reads anew what is kept beside the store, after its owner has put the store back to before an entry that failed.
     pub fn reload(&mut self) -> Result<(), StoreError> {
         let stored: Option<Meta> = self.row(Table::Meta, &[])?;
-        self.meta = stored.unwrap_or_else(|| Meta { outbox_first: 1, ..Meta::default() });
+        self.meta = stored.unwrap_or_else(|| Meta { outbox_first: 1, version: FIRST, ..Meta::default() });
         self.read_fronts()
     }
 
@@ -158,6 +171,27 @@ impl<S: Write> State<S> {
         }
         let events = entry.finish()?;
         Ok(Applied { index, time_ms: self.meta.now_ms, outcomes, events })
+    }
+}
+
+#[cfg(not(feature = "planted"))]
+impl<S> State<S> {
+    /// How rows are written.
+    pub(crate) fn rows_version(&self) -> Version {
+        self.meta.version
+    }
+}
+
+#[cfg(feature = "planted")]
+impl<S> State<S> {
+    /// How rows are written.
+    pub(crate) fn rows_version(&self) -> Version {
+        if at_work(Bug::EncodeByBuild) { self.build_version } else { self.meta.version }
+    }
+
+    /// Tells what the build could write, for [`Bug::EncodeByBuild`].
+    pub fn built_for(&mut self, version: Version) {
+        self.build_version = version;
     }
 }
 

@@ -96,6 +96,7 @@ fn field_name(field: Field) -> &'static str {
         Field::TokenHash => "token",
         Field::Url => "url",
         Field::Secret => "secret",
+        Field::Version => "version",
         Field::EventTypes => "eventTypes",
     }
 }

@@ -75,6 +75,8 @@ fn create<S: Write>(entry: &mut Entry<S>, seller: UserId, new: &NewTicket) -> Re
         waiting: 0,
         watchers: 0,
         closing: false,
+        #[cfg(feature = "next-version")]
+        next: Default::default(),
     };
     entry.create_ticket(id, &ticket)?;
     Ok((id, true))

@@ -164,6 +164,7 @@ fn lock<S: Write>(entry: &mut Entry<S>, user: UserId, tickets: Vec<(TicketId, Ti
         if let Holding::Offered { place, .. } = row.holding {
             entry.end_place(place, &mut row, PlaceStatus::Taken { order: id })?;
         }
+        row.count_lock(entry.state.meta.version);
         entry.update_ticket(ticket, &mut row, Some(id), |row| row.holding = Holding::Locked { order: id })?;
     }
     let mut buyer = entry.user_required(user)?;

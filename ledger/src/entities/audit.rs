@@ -59,6 +59,7 @@ pub enum AuditAction {
     SetBootstrapToken,
     RaiseLineage,
     Operate(Operation, Step),
+    RaiseVersion,
 }
 
 impl Operation {
@@ -101,6 +102,7 @@ impl AuditAction {
             AuditAction::Operate(operation, Step::Asked) => operation.names()[0],
             AuditAction::Operate(operation, Step::Done) => operation.names()[1],
             AuditAction::Operate(operation, Step::Failed) => operation.names()[2],
+            AuditAction::RaiseVersion => "raise_version",
         }
     }
 }

@@ -71,6 +71,7 @@ pub fn parse<S: Write>(line: &goldenscript::Command, who: Option<&str>, story: &
         "tick" => Command::Tick,
         "ack" => Command::AckOutbox { upto: arguments.next_pos().ok_or("up to what?")?.parse()? },
         "lineage" => Command::RaiseLineage { lineage: arguments.next_pos().ok_or("which?")?.parse()? },
+        "version" => Command::RaiseVersion { to: arguments.next_pos().ok_or("which?")?.parse()? },
         "node_key" => Command::RegisterNodeKey {
             key_id: arguments.next_pos().ok_or("which?")?.into(),
             public_key: vec![
