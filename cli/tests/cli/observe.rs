@@ -10,6 +10,7 @@ use holdfast_cli::cluster::Cluster;
 use holdfast_cli::observe::catalogue::{self, CATALOGUE, Kind, Of};
 use holdfast_cli::profile::Profile;
 use prost::Message;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::support::{Load, PATIENCE, cluster, holdfast_beside, plan, text};
@@ -259,4 +260,45 @@ async fn a_busy_node_is_profiled_one_at_a_time() {
         assert_eq!(refused.status(), 400, "{bad}");
     }
     load.end(&cluster).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_entry_that_took_long_is_told_with_the_time_of_each_stage() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut plan = plan(dir.path(), 3);
+    plan.flags.extend(["--log-format", "json"].map(str::to_string));
+    let cluster = Cluster::start(plan).await.expect("the cluster forms");
+    cluster.wait_for_voters().await.expect("three voters");
+    let began = Instant::now();
+    let slow: Value = loop {
+        let leader = cluster.wait_for_leader().await.expect("a leader");
+        let client = Client::new(&[cluster.urls()[leader].clone()], PATIENCE).expect("a client");
+        let others: Vec<Pid> = (0..3).filter(|node| *node != leader).map(|node| pid(&cluster, node)).collect();
+        // For less than the leader goes on leading without them, and for longer than a slow operation may take.
+        others.iter().for_each(|pid| kill_process(*pid, Signal::STOP).expect("it runs"));
+        let email = format!("slow-{}@test.example", began.elapsed().as_millis());
+        let asked = client.account(&email, "password", 0);
+        let goes_on = async {
+            tokio::time::sleep(Duration::from_millis(700)).await;
+            others.iter().for_each(|pid| kill_process(*pid, Signal::CONT).expect("it runs"));
+        };
+        tokio::join!(asked, goes_on).0.expect("an account");
+        let log = fs::read_to_string(&cluster.members[leader].log).expect("the log");
+        let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let mut slow = lines.filter(|line| line["message"] == "a slow operation");
+        // Where the others have elected another leader meanwhile, nothing was slow here.
+        match slow.find(|line| line["commit_ms"].as_u64() >= Some(300)) {
+            Some(line) => break line,
+            None => assert!(began.elapsed() < PATIENCE, "{log}"),
+        }
+    };
+    let of = |name: &str| slow[name].as_u64().unwrap_or_else(|| panic!("{slow} has no {name}"));
+    let stages = ["queue_ms", "append_ms", "sync_ms", "commit_ms", "apply_ms"].map(of);
+    assert!(slow["level"] == "WARN" && of("total_ms") >= 500 && of("index") > 0, "{slow}");
+    assert!(stages.iter().sum::<u64>() <= of("total_ms") + stages.len() as u64, "{slow}");
+}
+
+fn pid(cluster: &Cluster, node: usize) -> Pid {
+    let pid = cluster.members[node].pid().expect("it runs");
+    Pid::from_raw(pid as i32).expect("a pid")
 }
