@@ -208,17 +208,38 @@ pub async fn check(visit: Visit, uri: Uri, _: Form) -> Result<Response, Problem>
 struct AuditRow {
     seq: u64,
     time: Moment,
-    /// `None`: the cluster itself.
+    /// A user's id, or `service:` and its name, or `certificate:` and its SHA-256. `None`: the cluster itself.
     actor: Option<String>,
     action: String,
     subject: String,
     hash: String,
 }
 
+/// Who did what is in a row, as it is shown.
+enum Actor<'a> {
+    Cluster,
+    User(&'a str),
+    Service(&'a str),
+    Certificate { hash: &'a str, short: &'a str },
+}
+
 impl AuditRow {
-    fn short_hash(&self) -> &str {
-        self.hash.get(..12).unwrap_or(&self.hash)
+    fn who(&self) -> Actor<'_> {
+        let Some(actor) = self.actor.as_deref() else { return Actor::Cluster };
+        match actor.split_once(':') {
+            None => Actor::User(actor),
+            Some(("certificate", hash)) => Actor::Certificate { hash, short: short(hash) },
+            Some((_, name)) => Actor::Service(name),
+        }
     }
+
+    fn short_hash(&self) -> &str {
+        short(&self.hash)
+    }
+}
+
+fn short(hash: &str) -> &str {
+    hash.get(..12).unwrap_or(hash)
 }
 
 #[derive(Template)]
@@ -238,4 +259,28 @@ pub async fn audit(visit: Visit, uri: Uri) -> Result<Response, Problem> {
         visit.api.get(format!("/api/operator/audit{}", query(&[("limit", ROWS), ("cursor", &cursor)]))).send().await?;
     let next = answer.next_cursor().map(|cursor| format!("/operator/audit{}", query(&[("cursor", &cursor)])));
     ok(&AuditPage { chrome, desk, rows: answer.json()?, next })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_users_have_a_page_to_lead_to() {
+        let shown = |actor: &str| {
+            let row = json!({
+                "seq": 1, "time": "2026-01-01T00:00:00.000Z", "actor": actor, "action": "ban", "subject": "u", "hash": "00",
+            });
+            let row: AuditRow = serde_json::from_value(row).unwrap();
+            match row.who() {
+                Actor::Cluster => "cluster".into(),
+                Actor::User(id) => format!("user {id}"),
+                Actor::Service(name) => format!("service {name}"),
+                Actor::Certificate { short, .. } => format!("certificate {short}"),
+            }
+        };
+        assert_eq!(shown("u-1"), "user u-1");
+        assert_eq!(shown("service:payments"), "service payments");
+        assert_eq!(shown(&format!("certificate:{}", "ab".repeat(32))), "certificate abababababab");
+    }
 }
