@@ -11,6 +11,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::{Either, select};
 use holdfast_ledger::planted::{Bug, at_work};
 use openraft::type_config::TypeConfigExt;
 use tokio::sync::{mpsc, oneshot};
@@ -102,7 +103,7 @@ async fn round<S: IndexSource>(source: &S, mut waiting: Vec<Waiting>, settings: 
                 if waiting.is_empty() {
                     return;
                 }
-                source.ask(id, &record).await
+                ask(source, id, &record).await
             }
             Leader::Unknown => Carried::NotProposed,
         };
@@ -117,6 +118,24 @@ async fn round<S: IndexSource>(source: &S, mut waiting: Vec<Waiting>, settings: 
         }
         let pause = LOOK_AGAIN.min(look_until - now);
         let _ = TypeConfig::timeout(pause, source.leader_changed()).await;
+    }
+}
+
+/// Asks the leader `to`, as long as no other node leads: one that is halted or cut off does not hold up the round.
+async fn ask<S: IndexSource>(source: &S, to: NodeId, record: &NodeRecord) -> Carried<u64> {
+    let followed = async {
+        loop {
+            match source.leader() {
+                Leader::Me => return,
+                Leader::Other(id, _) if id != to => return,
+                Leader::Other(..) | Leader::Unknown => {}
+            }
+            let _ = TypeConfig::timeout(LOOK_AGAIN, source.leader_changed()).await;
+        }
+    };
+    match select(std::pin::pin!(source.ask(to, record)), std::pin::pin!(followed)).await {
+        Either::Left((index, _)) => index,
+        Either::Right(_) => Carried::NotProposed,
     }
 }
 

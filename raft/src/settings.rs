@@ -9,7 +9,8 @@ use openraft::{Config, ConfigError, SnapshotPolicy};
 pub struct Settings {
     /// How often a leader says that it is there, in milliseconds. Openraft's time-outs of heartbeats derive from it.
     pub heartbeat_ms: u64,
-    /// A follower that hears nothing for a random time between these two asks for votes, in milliseconds.
+    /// A follower that hears nothing for a random time between these two, on top of the leader's lease, asks for votes, in
+    /// milliseconds. The lease is the longer of the two, so a leader that dies is followed after one and a half to two of it.
     pub election_min_ms: u64,
     pub election_max_ms: u64,
     /// How long one append may stay unanswered before its stream is given up, in milliseconds. Longer than a heartbeat: a
@@ -81,8 +82,8 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             heartbeat_ms: 150,
-            election_min_ms: 750,
-            election_max_ms: 1_500,
+            election_min_ms: 500,
+            election_max_ms: 1_000,
             append_timeout_ms: 2_000,
             connect_timeout_ms: 1_000,
             snapshot_entries: 200_000,

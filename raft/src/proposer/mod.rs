@@ -15,6 +15,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::{Either, select};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use holdfast_ledger::outcome::Applied;
 use holdfast_ledger::planted::{Bug, at_work};
@@ -32,6 +33,9 @@ use slow::SlowLog;
 
 /// How long a batch waits before it looks for the leader again, if nobody tells it that there is one.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// How long a leader that another one has followed may still take to answer a batch. One that handed over answers at once; one
+/// that is halted or cut off does not, and those who wait behind the batch need not wait for it.
+const LATE_ANSWER: Duration = Duration::from_millis(100);
 /// What may wait in the queue altogether, in KiB.
 const QUEUED_KIB_MAX: usize = 128 << 10;
 
@@ -307,7 +311,8 @@ async fn forward<C: Carrier>(
     }
     let groups = own.iter().map(|proposal| proposal.group.clone()).collect();
     let timeout = deadline - TypeConfig::now();
-    match carrier.forward(to, record, groups, timeout).await {
+    let answer = carrier.forward(to, record, groups, timeout);
+    match unless_another_leads(carrier, to, answer).await {
         Carried::Answered(answers) if answers.len() == own.len() => {
             let mut again = Vec::new();
             for (proposal, answer) in own.into_iter().zip(answers) {
@@ -324,6 +329,29 @@ async fn forward<C: Carrier>(
             Vec::new()
         }
         Carried::NotProposed => own,
+    }
+}
+
+/// The answer of the leader `to`, or [`Unknown`](Carried::Unknown) once another node leads and it has still not come.
+async fn unless_another_leads<C: Carrier, T>(
+    carrier: &C,
+    to: NodeId,
+    answer: impl Future<Output = Carried<T>>,
+) -> Carried<T> {
+    let followed = async {
+        loop {
+            match carrier.leader() {
+                Leader::Me => break,
+                Leader::Other(id, _) if id != to => break,
+                Leader::Other(..) | Leader::Unknown => {}
+            }
+            let _ = TypeConfig::timeout(LOOK_AGAIN, carrier.leader_changed()).await;
+        }
+        TypeConfig::sleep(LATE_ANSWER).await;
+    };
+    match select(std::pin::pin!(answer), std::pin::pin!(followed)).await {
+        Either::Left((answer, _)) => answer,
+        Either::Right(_) => Carried::Unknown,
     }
 }
 

@@ -1,5 +1,5 @@
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use holdfast_ledger::codec;
 use holdfast_ledger::command::{Actor, Batch, Command, Submitted};
@@ -17,6 +17,8 @@ struct Fake {
     entries: Mutex<Vec<Batch>>,
     forwards: Mutex<VecDeque<Carried<Vec<GroupAnswer>>>>,
     forwarded: AtomicUsize,
+    /// Whether the leader is one that never answers.
+    silent: AtomicBool,
 }
 
 impl Fake {
@@ -28,6 +30,7 @@ impl Fake {
             entries: Mutex::default(),
             forwards: Mutex::default(),
             forwarded: AtomicUsize::new(0),
+            silent: AtomicBool::new(false),
         })
     }
 
@@ -77,6 +80,9 @@ impl Carrier for Fake {
         _timeout: Duration,
     ) -> Carried<Vec<GroupAnswer>> {
         self.forwarded.fetch_add(groups.len(), Ordering::Relaxed);
+        if self.silent.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
         let answer = self.forwards.lock().unwrap().pop_front();
         answer.unwrap_or_else(|| Carried::Answered(groups.iter().map(|_| Ok(Vec::new())).collect()))
     }
@@ -204,4 +210,29 @@ async fn a_proposal_after_the_stop_is_told_so() {
         tokio::task::yield_now().await;
     }
     assert_eq!(proposer.propose(group(&[1]), false).await, Err(Unavailable::Stopping));
+}
+
+#[tokio::test]
+async fn what_was_sent_to_a_silent_leader_is_given_up_when_another_leads_and_holds_up_nobody() {
+    let fake = Fake::following();
+    fake.silent.store(true, Ordering::Relaxed);
+    let proposer = Proposer::start(fake.clone(), &settings(), Stop::default());
+    let proposed = |mark| {
+        let proposer = proposer.clone();
+        tokio::spawn(async move { proposer.propose(group(&[mark]), false).await })
+    };
+    // As many as may be under way at once, and one that waits for its turn.
+    let mut stuck = Vec::new();
+    for mark in 1..=2 {
+        stuck.push(proposed(mark));
+        while fake.forwarded.load(Ordering::Relaxed) < mark as usize {
+            tokio::task::yield_now().await;
+        }
+    }
+    let behind = proposed(3);
+    *fake.leader.lock().unwrap() = Leader::Me;
+    assert_eq!(marks(behind.await.unwrap()), [3]);
+    for stuck in stuck {
+        assert_eq!(stuck.await.unwrap(), Err(Unavailable::Unknown), "it may have been proposed");
+    }
 }
