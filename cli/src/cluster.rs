@@ -14,6 +14,7 @@ use holdfast_services::payments::sandbox_server::ChargeView;
 use serde_json::Value;
 
 use crate::failure::Failure;
+use crate::net::Net;
 use crate::operator::StatusView;
 use crate::tls::{self, OperatorClient};
 
@@ -26,6 +27,10 @@ const BOOK_TIMEOUT: Duration = Duration::from_secs(10);
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 /// Between two looks at the nodes.
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
+
+/// Where nodes listen.
+const PORTS: std::ops::Range<u16> = 10_000..32_000;
+const PORT_TRIES_MAX: usize = 100;
 
 /// How the nodes are started.
 #[derive(Debug, Clone)]
@@ -57,6 +62,8 @@ pub struct Cluster {
     plan: Plan,
     pub members: Vec<Member>,
     operators: OperatorClient,
+    /// What the nodes say to each other goes through it, if there is one.
+    net: Option<Net>,
 }
 
 impl Cluster {
@@ -65,9 +72,18 @@ impl Cluster {
         Cluster::start_as(plan, tls::client(None, STATUS_TIMEOUT)?).await
     }
 
+    /// [`start`](Cluster::start) on a network that can be told to fail.
+    pub async fn start_on(net: Net, plan: Plan) -> Result<Cluster, Failure> {
+        Cluster::form(plan, tls::client(None, STATUS_TIMEOUT)?, Some(net)).await
+    }
+
     /// [`start`](Cluster::start), watching the nodes as `operators`: the plan's flags may ask for certificates.
     pub async fn start_as(plan: Plan, operators: OperatorClient) -> Result<Cluster, Failure> {
-        let mut cluster = Cluster { members: Vec::new(), operators, plan };
+        Cluster::form(plan, operators, None).await
+    }
+
+    async fn form(plan: Plan, operators: OperatorClient, net: Option<Net>) -> Result<Cluster, Failure> {
+        let mut cluster = Cluster { members: Vec::new(), operators, net, plan };
         for number in 1..=cluster.plan.nodes {
             let start = match cluster.members.first() {
                 None => vec!["--bootstrap".into()],
@@ -86,8 +102,12 @@ impl Cluster {
     /// Starts one more node, which begins as these flags say; without any, it waits to be told. Its index.
     pub fn grow(&mut self, start: Vec<String>) -> Result<usize, Failure> {
         let index = self.members.len();
-        let member = Member::plan(&self.plan.dir, index + 1, start)
-            .map_err(|error| Failure::cannot_start(format!("{}: {error}", self.plan.dir.display())))?;
+        let complain = |error: io::Error| Failure::cannot_start(format!("{}: {error}", self.plan.dir.display()));
+        let mut member = Member::plan(&self.plan.dir, index + 1, start).map_err(complain)?;
+        if let Some(net) = &mut self.net {
+            let door = net.door(index, member.peer).map_err(complain)?;
+            member.start.extend(["--peer-advertise".into(), door.to_string()]);
+        }
         self.members.push(member);
         self.restart(index)?;
         Ok(index)
@@ -101,8 +121,19 @@ impl Cluster {
             .command(&self.plan.program)
             .and_then(|mut command| command.args(&member.start).args(&self.plan.flags).spawn())
             .map_err(|error| Failure::cannot_start(format!("{}: {error}", self.plan.program.display())))?;
+        if let Some(net) = &self.net {
+            net.runs(index, child.id());
+        }
         member.child = Some(child);
         Ok(())
+    }
+
+    /// The network between the nodes.
+    ///
+    /// # Panics
+    /// If the cluster was not started on one.
+    pub fn net(&mut self) -> &mut Net {
+        self.net.as_mut().expect("the cluster was started on a network")
     }
 
     /// Ends a node at once, as `kill -9` does.
@@ -300,10 +331,22 @@ fn leader_of(all: &[Option<StatusView>]) -> Option<usize> {
 
 /// Three free loopback addresses. They are free now; another program may take one before the node does, which then says so.
 fn free_addresses() -> io::Result<[SocketAddr; 3]> {
-    let listeners = [0; 3].map(|_| TcpListener::bind("127.0.0.1:0"));
+    // All are held until all are found, so that they differ.
+    let listeners = [(); 3].map(|()| free_port());
     let mut addresses = [SocketAddr::from(([127, 0, 0, 1], 0)); 3];
     for (address, listener) in addresses.iter_mut().zip(listeners) {
         *address = listener?.local_addr()?;
     }
     Ok(addresses)
+}
+
+/// A port from below those that the system gives to connections, any of which might take it before the node does.
+fn free_port() -> io::Result<TcpListener> {
+    for _ in 0..PORT_TRIES_MAX {
+        match TcpListener::bind(("127.0.0.1", rand::random_range(PORTS))) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+            bound => return bound,
+        }
+    }
+    TcpListener::bind("127.0.0.1:0")
 }

@@ -33,6 +33,7 @@ mod log;
 mod membership;
 pub mod money;
 mod nats;
+pub mod net;
 mod node;
 mod notifications;
 pub mod observe;
@@ -147,12 +148,12 @@ pub fn run() -> ExitCode {
     tls::give(tls);
     let (spans, exporter) = match otlp.as_deref().map(traces::open).transpose() {
         Ok(opened) => opened.unzip(),
-        Err(failure) => return report(failure),
+        Err(failure) => return report(failure, log_format),
     };
     install(log_format, spans);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return report(Failure::new(Exit::CannotStart, format!("threads: {error}"))),
+        Err(error) => return report(Failure::new(Exit::CannotStart, format!("threads: {error}")), log_format),
     };
     let result = runtime.block_on(async {
         if let Some(exporter) = exporter {
@@ -183,7 +184,7 @@ pub fn run() -> ExitCode {
     runtime.shutdown_timeout(std::time::Duration::from_secs(5));
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => report(failure),
+        Err(failure) => report(failure, log_format),
     }
 }
 
@@ -204,7 +205,11 @@ fn install(log_format: LogFormat, spans: Option<traces::SpanLayer>) {
     let _ = tracing_subscriber::registry().with(log.with_filter(filter)).with(spans).try_init();
 }
 
-fn report(failure: Failure) -> ExitCode {
-    say_aside!("holdfast: {failure}");
+/// The last line: why it ended, in the form of the log.
+fn report(failure: Failure, log_format: LogFormat) -> ExitCode {
+    match log_format {
+        LogFormat::Text => say_aside!("holdfast: {failure}"),
+        LogFormat::Json => say_aside!("{}", membership::Problem::from(failure.clone()).json()),
+    }
     failure.exit.into()
 }

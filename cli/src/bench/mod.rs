@@ -1,4 +1,5 @@
-//! `holdfast bench lock`: how many locks a second, and how long one takes. `holdfast bench relay` stands in `relay.rs`.
+//! `holdfast bench lock`: how many locks a second, and how long one takes. `holdfast bench relay` and
+//! `holdfast bench failover` stand in files of their own.
 //!
 //! One request is one `POST /api/orders` for a ticket that nobody holds, by a signed-in user. Each connection has one
 //! request in flight and a user of its own. Users may hold few locks at a time (policy), so there are two ways to run:
@@ -12,6 +13,7 @@
 
 mod connection;
 mod disk;
+mod failover;
 mod relay;
 
 use std::collections::BTreeMap;
@@ -49,6 +51,7 @@ const DISK_DURATION: Duration = Duration::from_secs(3);
 pub enum BenchCommand {
     Lock(LockArgs),
     Relay(relay::RelayArgs),
+    Failover(failover::FailoverArgs),
 }
 
 /// Locks over HTTP: rate and latency
@@ -81,6 +84,7 @@ pub async fn run(command: BenchCommand) -> Result<(), Failure> {
     match command {
         BenchCommand::Lock(args) => lock(args).await,
         BenchCommand::Relay(args) => relay::run(args).await,
+        BenchCommand::Failover(args) => failover::run(args).await,
     }
 }
 

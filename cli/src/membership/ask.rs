@@ -99,11 +99,16 @@ impl Operators {
 
     /// A client that waits as long as this for one answer.
     pub fn patient(reach: &Reach, answer_wait: Duration) -> Result<Operators, Problem> {
+        Ok(Operators::at(&reach.at.operator, answer_wait)?)
+    }
+
+    /// A client of the listeners at these addresses.
+    pub fn at(addresses: &[String], answer_wait: Duration) -> Result<Operators, Failure> {
         let client = tls::own_client(answer_wait)?;
         let plain = |address: &String| {
             address.split_once("://").map_or(address.as_str(), |(_, rest)| rest).trim_end_matches('/').to_string()
         };
-        Ok(Operators { client, addresses: reach.at.operator.iter().map(plain).collect() })
+        Ok(Operators { client, addresses: addresses.iter().map(plain).collect() })
     }
 
     /// Asks one address once: a POST with `body`, a GET without.
