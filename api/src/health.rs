@@ -44,11 +44,12 @@ pub async fn live() -> Response {
     )
 )]
 pub async fn ready(State(app): State<App>, RawQuery(query): RawQuery) -> Response {
-    readiness(&app.node, query.as_deref())
+    // Whoever is asked here serves.
+    readiness(&app.node, true, query.as_deref())
 }
 
-/// The answer of `/readyz` for a node; `query` may ask for `verbose`.
-pub fn readiness(node: &Node, query: Option<&str>) -> Response {
+/// The answer of `/readyz` for a node; `serves`: whether its public listener takes requests; `query` may ask for `verbose`.
+pub fn readiness(node: &Node, serves: bool, query: Option<&str>) -> Response {
     let has = node.readiness();
     let verbose =
         query.unwrap_or_default().split('&').any(|part| matches!(part, "verbose" | "verbose=" | "verbose=true"));
@@ -57,9 +58,14 @@ pub fn readiness(node: &Node, query: Option<&str>) -> Response {
         Check { name: "storage", ok: has.storage, about: "no fault of the storage, no broken invariant" },
         Check { name: "leader", ok: has.leader, about: "a leader was heard of lately" },
         Check { name: "caught_up", ok: has.caught_up, about: "nearly all that is committed is applied here" },
+        Check {
+            name: "serving",
+            ok: serves,
+            about: "the cluster knows this node's key, and its public listener serves",
+        },
     ];
     let checks = if verbose { Vec::from(checks) } else { Vec::new() };
-    match has.is_ready() {
+    match has.is_ready() && serves {
         true => axum::Json(Health { status: "ready", checks }).into_response(),
         false => (StatusCode::SERVICE_UNAVAILABLE, axum::Json(Health { status: "not ready", checks })).into_response(),
     }

@@ -1,8 +1,8 @@
 //! One node in this process: its folder, its listeners, and how it begins and ends.
 //!
 //! `serve` and `dev` differ only in their settings. The folder is taken and every address bound before anything is
-//! written, so that a wrong flag leaves nothing half-made. A node that stops on request first answers what is under way,
-//! then hands leadership over; one whose storage failed stops at once, with one line and an exit code of its own.
+//! written, so that a wrong flag leaves nothing half-made. A node that stops on request hands leadership over first, while it still
+//! serves, and then answers what is under way; one whose storage failed stops at once, with one line and an exit code of its own.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -33,6 +33,7 @@ use crate::bus::{Bus, Carrier};
 use crate::failure::Failure;
 use crate::folder::Folder;
 use crate::keys::{PUBLISHED_WAIT, Rotation};
+use crate::observe::Serving;
 use crate::operator::{self, Join, JoinTokens, Order, WaitingView};
 use crate::settings::{Payments, Resolved};
 use crate::stop::raised;
@@ -95,14 +96,16 @@ pub async fn run(settings: Resolved, stop_with_stdin: bool, announce: impl FnOnc
         traces::entries_of(&format!("{:032x}", node.status().cluster_id), lineage);
     }
     let (stop, stopping) = watch::channel(false);
+    let serving = Serving::default();
     let sandbox = (settings.payments == Payments::Beside).then(|| Arc::new(Sandbox::at(&addresses.url)));
     let rotation = Arc::new(Rotation::new(node.clone(), folder.clone(), key.key_id(), PUBLISHED_WAIT));
     let carrier = Carrier::new(node.clone(), broker.clone());
-    let routes = operator::router(node.clone(), sandbox.clone(), JoinTokens::new(settings.require_join_token))
-        .merge(operator::relay_routes(carrier.watch()))
-        .merge(operator::backup_routes(node.clone()))
-        .merge(keys::routes(rotation.clone()))
-        .merge(observe::routes(node.clone(), metrics, carrier.overview()));
+    let routes =
+        operator::router(node.clone(), serving.clone(), sandbox.clone(), JoinTokens::new(settings.require_join_token))
+            .merge(operator::relay_routes(carrier.watch()))
+            .merge(operator::backup_routes(node.clone()))
+            .merge(keys::routes(rotation.clone()))
+            .merge(observe::routes(node.clone(), serving.clone(), metrics, carrier.overview()));
     let routes = routes.layer(axum::middleware::from_fn(operator::let_in));
     let operator = server::serve_members(tls.clone(), operator_listener.0, routes, raised(stopping.clone()));
     let operator = tokio::spawn(operator);
@@ -132,13 +135,18 @@ pub async fn run(settings: Resolved, stop_with_stdin: bool, announce: impl FnOnc
                 .map(|schedule| tokio::spawn(backup::run_job(node.clone(), schedule, settings.data.clone())));
             let claim = tokio::spawn(offer_operator(settings.bootstrap, node.clone(), addresses.url.clone()));
             let public = tokio::spawn(server::serve(http.0, pages, raised(stopping)));
+            serving.set(true);
             announce(&addresses);
             let end = during(std::future::pending::<()>(), &node, stopped.as_mut()).await;
-            stop.send_replace(true);
+            serving.set(false);
             if matches!(end, Err(End::Asked)) {
+                // It still answers: what comes here meanwhile goes on to the next leader.
+                node.hand_over().await;
                 tracing::info!("stopping");
+                stop.send_replace(true);
                 let _ = public.await;
             }
+            stop.send_replace(true);
             payments.inspect(JoinHandle::abort);
             relay.abort();
             told.inspect(JoinHandle::abort);

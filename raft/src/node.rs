@@ -357,6 +357,11 @@ impl Node {
         async move { fatal.wait().await }
     }
 
+    /// Hands leadership to the voter that is nearest, if this node leads and there is one that answers; returns within a bounded time.
+    pub async fn hand_over(&self) {
+        start::hand_over(&self.running.core).await;
+    }
+
     /// Hands leadership over if it can, answers what is under way, flushes, and stops. Later calls return at once.
     pub async fn shutdown(&self) {
         start::stop(&self.running.core).await;

@@ -6,8 +6,10 @@
 pub mod catalogue;
 mod routes;
 mod sample;
+mod serving;
 
 pub use routes::routes;
+pub use serving::Serving;
 
 use std::sync::OnceLock;
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -10,10 +10,12 @@ use holdfast_raft::node::{Consistency, Figures, Node, Status};
 /// How long the broker may hold an answer up: without it, there are no new figures of those who follow.
 const BROKER_WAIT: Duration = Duration::from_secs(1);
 
-/// Sets all gauges of the node to what they are now.
-pub async fn sample(node: &Node, overview: Option<&Overview>) {
+/// Sets all gauges of the node to what they are now. `serves`: whether its public listener takes requests.
+pub async fn sample(node: &Node, serves: bool, overview: Option<&Overview>) {
     let figures = node.figures();
-    replication(&node.status(), &figures);
+    let status = node.status();
+    metrics::gauge!("holdfast_ready").set(f64::from(u8::from(status.ready && serves)));
+    replication(&status, &figures);
     if let Some(overview) = overview {
         followers(overview, figures.leads).await;
     }
@@ -52,7 +54,6 @@ async fn followers(overview: &Overview, leads: bool) {
 fn replication(status: &Status, figures: &Figures) {
     let flag = |holds: bool| f64::from(u8::from(holds));
     let voters = status.members.iter().filter(|(_, _, votes)| *votes).count();
-    metrics::gauge!("holdfast_ready").set(flag(status.ready));
     metrics::gauge!("holdfast_has_leader").set(flag(status.leader.is_some()));
     metrics::gauge!("holdfast_is_leader").set(flag(figures.leads));
     metrics::gauge!("holdfast_term").set(status.term as f64);

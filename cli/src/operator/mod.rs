@@ -45,6 +45,8 @@ use holdfast_services::payments::sandbox::Sandbox;
 use holdfast_services::payments::sandbox_server;
 use serde_json::{Value, json};
 
+use crate::observe::Serving;
+
 use noted::By;
 
 /// The longest body that the operator's listener reads, in bytes.
@@ -78,8 +80,8 @@ impl From<ManageError> for Refused {
     }
 }
 
-/// The routes of the operator's listener. `sandbox`: the built-in provider, where one runs beside the node; its book is shown.
-pub fn router(node: Node, sandbox: Option<Arc<Sandbox>>, tokens: Arc<JoinTokens>) -> Router {
+/// The routes of the operator's listener. `serving`: whether the public one takes requests. `sandbox`: the built-in provider, where one runs beside the node; its book is shown.
+pub fn router(node: Node, serving: Serving, sandbox: Option<Arc<Sandbox>>, tokens: Arc<JoinTokens>) -> Router {
     let book = sandbox.map(sandbox_server::book);
     Router::new()
         .route("/cluster/status", get(status))
@@ -94,13 +96,15 @@ pub fn router(node: Node, sandbox: Option<Arc<Sandbox>>, tokens: Arc<JoinTokens>
         .route("/debug/profile", get(profile::profile))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(Extension(tokens.clone()))
+        .layer(Extension(serving))
         .with_state(node.clone())
         .merge(tokens::routes(tokens, node))
         .merge(book.unwrap_or_default())
 }
 
-async fn status(State(node): State<Node>) -> Json<StatusView> {
-    Json(node.status().into())
+async fn status(State(node): State<Node>, Extension(serving): Extension<Serving>) -> Json<StatusView> {
+    let status = StatusView::from(node.status());
+    Json(StatusView { ready: status.ready && serving.get(), ..status })
 }
 
 async fn join(

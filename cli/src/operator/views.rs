@@ -18,7 +18,7 @@ pub struct StatusView {
     pub committed_index: u64,
     pub applied_index: u64,
     pub members: Vec<MemberView>,
-    /// Leader known, caught up, storage fine, not stopping.
+    /// Leader known, caught up, storage fine, not stopping, and the public listener serves.
     pub ready: bool,
 }
 

@@ -158,7 +158,7 @@ pub(super) async fn stop(core: &Arc<Core>) {
     }
 }
 
-async fn hand_over(core: &Core) {
+pub(super) async fn hand_over(core: &Core) {
     if core.metrics().state != ServerState::Leader {
         return;
     }
@@ -168,8 +168,9 @@ async fn hand_over(core: &Core) {
     let nearest = others.min_by_key(|id| view.lag_entries.get(id).copied().unwrap_or(u64::MAX));
     if let Some(to) = nearest.copied() {
         let transfer = core.manage_here(ManageMessage::Change { change: Change::Transfer { to }, basis: None });
-        if !matches!(TypeConfig::timeout(DRAIN, transfer).await, Ok(Ok(_))) {
-            tracing::info!(to, "leadership was not taken over in time; the others will elect");
+        match TypeConfig::timeout(DRAIN, transfer).await {
+            Ok(Ok(_)) => tracing::info!(to, "leadership is handed over"),
+            _ => tracing::info!(to, "leadership was not taken over in time; the others will elect"),
         }
     }
 }
