@@ -3,8 +3,8 @@
 # installed twice, and what is there already costs no network.
 # Usage: tools.sh FOLDER run|tests
 #   run    nats-server, for `holdfast demo`
-#   tests  and: an older nats-server, a stand-in for Stripe, an SMTP server, Chromium with its driver, fonts, axe-core, and
-#          the libraries of the example in examples/, and the schemas of Kubernetes
+#   tests  and: an older nats-server, a stand-in for Stripe, an SMTP server, a server that speaks S3, Chromium with its driver,
+#          fonts, axe-core, and the libraries of the example in examples/, and the schemas of Kubernetes
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -95,6 +95,16 @@ python_servers() {
     installed python "$here/tools/tests.txt"
 }
 
+s3_server() {
+    fresh s3 "$here/tools/s3.txt" && return
+    echo "setup: installing moto"
+    rm -rf "$tools/s3"
+    quietly python3 -m venv "$tools/s3"
+    quietly "$tools/s3/bin/pip" install --quiet --disable-pip-version-check --require-hashes --only-binary :all: \
+        -r "$here/tools/s3.txt"
+    installed s3 "$here/tools/s3.txt"
+}
+
 manifests() {
     fresh manifests "$here/tools/manifests.txt" && return
     echo "setup: installing kubernetes-validate"
@@ -140,6 +150,7 @@ broker
 if [ "$purpose" = tests ]; then
     old_broker
     python_servers
+    s3_server
     manifests
     axe
     mirror

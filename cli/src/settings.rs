@@ -122,6 +122,10 @@ pub struct Settings {
     #[arg(long, env = "HOLDFAST_BACKUP_INTERVAL_S", value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=31_536_000))]
     pub backup_interval_s: Option<u32>,
 
+    /// How many of the backups stay that can be restored; older ones are removed after each [default: all]
+    #[arg(long, env = "HOLDFAST_BACKUP_KEEP", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub backup_keep: Option<u32>,
+
     /// Carry payments through beside this node, with the sandbox bank, or leave them to `holdfast payments` [default: beside; with --nats: elsewhere]
     #[arg(long, env = "HOLDFAST_PAYMENTS", value_enum, value_name = "WHERE")]
     pub payments: Option<Payments>,
@@ -229,6 +233,7 @@ impl Settings {
             tls_ca: self.tls_ca.or(below.tls_ca),
             backup_to: self.backup_to.or(below.backup_to),
             backup_interval_s: self.backup_interval_s.or(below.backup_interval_s),
+            backup_keep: self.backup_keep.or(below.backup_keep),
         }
     }
 
@@ -246,6 +251,7 @@ impl Settings {
         let card_form = self.stripe_publishable_key.map(|key| CardForm::new(&key, script)).transpose();
         let card_form = card_form.map_err(|error| Failure::usage(format!("--stripe-publishable-key: {error}")))?;
         let interval_s = self.backup_interval_s.unwrap_or(3_600).max(1);
+        let keep = self.backup_keep.map(|keep| keep.max(1));
         let resolved = Resolved {
             tls,
             data: self.data.ok_or_else(|| Failure::usage("--data: the folder of the node's data must be given"))?,
@@ -263,7 +269,11 @@ impl Settings {
             intent: if self.learner.unwrap_or(false) { Intent::Learner } else { Intent::Voter },
             voters_target: self.voters_target.unwrap_or(3),
             payments: self.payments.unwrap_or(payments),
-            backups: self.backup_to.map(|to| Schedule { to, interval: Duration::from_secs(interval_s.into()) }),
+            backups: self.backup_to.map(|to| Schedule {
+                to,
+                interval: Duration::from_secs(interval_s.into()),
+                keep: keep.map(|keep| keep as usize),
+            }),
             bus,
             card_form,
             password_cost: PasswordCost {

@@ -7,6 +7,7 @@ use holdfast_raft::node::Node;
 
 use super::create;
 use super::drill::drill;
+use super::prune::{UNFINISHED, prune};
 use super::source::Source;
 use super::store::Store;
 use crate::failure::Failure;
@@ -16,6 +17,8 @@ use crate::failure::Failure;
 pub struct Schedule {
     pub to: String,
     pub interval: Duration,
+    /// How many good backups stay; `None`: all.
+    pub keep: Option<usize>,
 }
 
 /// Makes backups and drills them until it is dropped. `data`: where drills are made.
@@ -31,12 +34,23 @@ pub async fn run(node: Node, schedule: Schedule, data: PathBuf) {
         metrics::gauge!("holdfast_backup_drill_holds").set(holds);
         match done {
             Ok(name) => {
+                tidy(&schedule).await;
                 let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
                 metrics::gauge!("holdfast_backup_timestamp_seconds").set(now.as_secs_f64());
                 tracing::info!(backup = name, "the state is backed up, and the backup can be restored");
             }
             Err(failure) => tracing::error!(%failure, "the scheduled backup failed"),
         }
+    }
+}
+
+/// Removes what is older than is kept. What stays because of an error is removed the next time.
+async fn tidy(schedule: &Schedule) {
+    let Some(keep) = schedule.keep else { return };
+    let pruned = async { prune(&Store::open(&schedule.to, false)?, keep, UNFINISHED, false).await };
+    match pruned.await {
+        Ok(pruned) => tracing::debug!(removed = pruned.removed.len(), "old backups are removed"),
+        Err(failure) => tracing::warn!(%failure, "old backups stay"),
     }
 }
 

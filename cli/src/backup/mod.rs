@@ -11,6 +11,7 @@ mod create;
 mod drill;
 mod job;
 mod manifest;
+mod prune;
 mod restore;
 mod source;
 mod store;
@@ -23,10 +24,13 @@ pub use source::described;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 use crate::membership::{Operators, Problem, Reach};
 use source::Source;
 use store::Store;
+
+/// Damaged files that are named.
+const DAMAGED_SHOWN_MAX: usize = 16;
 
 /// Back a cluster up, and make one of a backup
 #[derive(Debug, Subcommand)]
@@ -41,6 +45,8 @@ pub enum BackupCommand {
     Restore(restore::RestoreArgs),
     /// Restore a backup beside everything, compare the state's hash, check all invariants, and remove it again
     Drill(drill::DrillArgs),
+    /// Remove old backups, and the files that only they have
+    Prune(prune::PruneArgs),
 }
 
 #[derive(Debug, Args)]
@@ -78,6 +84,7 @@ pub async fn run(command: BackupCommand) -> Result<(), Failure> {
         BackupCommand::Verify(args) => (args.store.json, verify(&args).await),
         BackupCommand::Restore(args) => (args.from.store.json, restore::run(&args).await),
         BackupCommand::Drill(args) => (args.from.store.json, drill::run(&args).await),
+        BackupCommand::Prune(args) => (args.store.json, prune::run(&args).await),
     };
     done.inspect_err(|failure| {
         if json {
@@ -124,8 +131,18 @@ async fn list(args: &StoreArgs) -> Result<(), Failure> {
 async fn verify(args: &FromArgs) -> Result<(), Failure> {
     let store = Store::open(&args.store.from, false)?;
     let manifest = store.manifest(args.backup.as_deref()).await?;
+    let mut damaged = Vec::new();
     for file in &manifest.files {
-        store.get(file).await?;
+        match store.read_file(file, |_| Ok(())).await {
+            Err(failure) if failure.exit == Exit::Damaged => damaged.push(failure.message),
+            read => read?,
+        }
+    }
+    if !damaged.is_empty() {
+        let (count, all) = (damaged.len(), manifest.files.len());
+        damaged.truncate(DAMAGED_SHOWN_MAX);
+        let message = format!("backup {}: {count} of {all} files: {}", manifest.name(), damaged.join("; "));
+        return Err(Failure::new(Exit::Damaged, message));
     }
     let (name, files, bytes) = (manifest.name(), manifest.files.len(), manifest.bytes());
     match args.store.json {

@@ -7,7 +7,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::manifest::{FORMAT, FileView, Manifest, hex};
-use super::store::FILE_BYTES_MAX;
+use super::store::{FILE_BYTES_MAX, Store, Upload};
 use crate::failure::{Exit, Failure};
 use crate::membership::Operators;
 use crate::operator::HeldView;
@@ -39,25 +39,39 @@ impl Source {
         }
     }
 
-    /// Reads the file of this number.
-    pub async fn file(&self, number: usize, file: &FileView) -> Result<Bytes, Failure> {
+    /// Copies the file of this number into `store`, piece by piece.
+    pub async fn copy(&self, number: usize, file: &FileView, store: &Store) -> Result<(), Failure> {
         if file.bytes > FILE_BYTES_MAX {
             return Err(Failure::failed(format!("{}: longer than {FILE_BYTES_MAX} bytes", file.name)));
         }
-        let mut content = Vec::with_capacity(file.bytes as usize);
-        let mut digest = Sha256::new();
-        while (content.len() as u64) < file.bytes {
-            let piece = self.piece(number, content.len() as u64).await?;
+        let mut upload = store.upload(file).await?;
+        match self.read_into(number, file, &mut upload).await {
+            Ok(()) => upload.finish().await,
+            Err(failure) => {
+                upload.abort().await;
+                Err(failure)
+            }
+        }
+    }
+
+    async fn read_into(&self, number: usize, file: &FileView, upload: &mut Upload<'_>) -> Result<(), Failure> {
+        let (mut digest, mut offset) = (Sha256::new(), 0);
+        while offset < file.bytes {
+            let piece = self.piece(number, offset).await?;
             if piece.is_empty() {
                 break;
             }
             digest.update(&piece);
-            content.extend_from_slice(&piece);
+            offset += piece.len() as u64;
+            upload.write(piece).await?;
         }
-        if hex(&digest.finalize()) != file.sha256 {
-            return Err(Failure::new(Exit::Damaged, format!("{}: it came otherwise than it was described", file.name)));
+        match hex(&digest.finalize()) == file.sha256 {
+            true => Ok(()),
+            false => {
+                let message = format!("{}: it came otherwise than it was described", file.name);
+                Err(Failure::new(Exit::Damaged, message))
+            }
         }
-        Ok(content.into())
     }
 
     async fn piece(&self, number: usize, offset: u64) -> Result<Bytes, Failure> {

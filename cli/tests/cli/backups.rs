@@ -5,13 +5,19 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::support::{Load, WAIT, assert_verified, cluster, holdfast, plan, text};
+use crate::support::s3::S3;
+use crate::support::{Load, WAIT, assert_verified, cluster, holdfast_with, plan, text};
 use holdfast_cli::client::{Ask, Client};
 use holdfast_cli::cluster::Cluster;
+use holdfast_cli::operator::StatusView;
 
 /// Runs a command with `--json` that must end with this exit code; what it printed.
 fn said(args: &[&str], code: i32) -> Value {
-    let output = holdfast(&[args, &["--json"]].concat());
+    said_with(args, &[], code)
+}
+
+fn said_with(args: &[&str], variables: &[(&str, &str)], code: i32) -> Value {
+    let output = holdfast_with(&[args, &["--json"]].concat(), variables);
     let (out, err) = (text(&output.stdout), text(&output.stderr));
     assert_eq!(output.status.code(), Some(code), "{args:?}: {out}{err}");
     assert!(!err.contains("panicked"), "{err}");
@@ -95,8 +101,11 @@ async fn a_damaged_backup_is_not_restored() {
     content[middle] ^= 1;
     fs::write(&largest, content).expect("written");
     let data = dir.path().join("restored");
+    let name = largest.file_name().expect("a name").to_string_lossy().into_owned();
     for command in ["verify", "drill"] {
-        assert_eq!(said(&["backup", command, "--from", str_of(&store)], 6)["error"]["code"], "damaged", "{command}");
+        let error = said(&["backup", command, "--from", str_of(&store)], 6)["error"].clone();
+        assert_eq!(error["code"], "damaged", "{command}");
+        assert!(error["message"].as_str().is_some_and(|message| message.contains(&name)), "{command}: {error}");
     }
     said(&["backup", "restore", "--data", str_of(&data), "--from", str_of(&store)], 6);
     assert!(!data.join("identity").exists(), "what was not restored is no node");
@@ -134,7 +143,8 @@ async fn the_last_member_of_a_lost_quorum_goes_on_alone_when_it_is_told_what_tha
     cluster.restart(lost[0]).expect("starts");
     cluster.wait_for("it answers", |all| all[lost[0]].is_some()).await.expect("it answers");
     load.wait_for(5).await;
-    let all = cluster.status().await;
+    let both = |all: &[Option<StatusView>]| [leader, lost[0]].iter().all(|node| all[*node].is_some());
+    let all = cluster.wait_for("both answer", both).await.expect("both answer");
     let [left, old] = [leader, lost[0]].map(|node| all[node].clone().expect("it answers"));
     assert_eq!(left.cluster_id.as_str(), recovered["cluster_id"].as_str().expect("an id"));
     assert_ne!(left.cluster_id, old.cluster_id);
@@ -143,4 +153,54 @@ async fn the_last_member_of_a_lost_quorum_goes_on_alone_when_it_is_told_what_tha
     load.end(&cluster).await;
     assert_eq!(cluster.stop(leader).expect("stops"), Some(0));
     assert_verified(&data);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn backups_in_a_store_that_speaks_s3_are_made_checked_restored_and_pruned() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let s3 = S3::start(dir.path()).await;
+    let cluster = cluster(&dir.path().join("from"), 1).await;
+    let load = Load::start(&cluster, 2, 200).await;
+    load.wait_for(3).await;
+    let operator = cluster.members[0].operator.to_string();
+    let store = "s3://backups/some/prefix";
+    let create = ["backup", "create", "--operator", &operator, "--to", store];
+    let first = said_with(&create, &s3.variables(), 0);
+    load.wait_for(3).await;
+    load.end(&cluster).await;
+    let second = said_with(&create, &s3.variables(), 0);
+    let files = second["manifest"]["files"].as_array().expect("files");
+    assert!(second["copied_files"].as_u64() < Some(files.len() as u64), "{second}");
+
+    let of_store = |args: &[&str], code| said_with(&[args, &["--from", store]].concat(), &s3.variables(), code);
+    assert_eq!(of_store(&["backup", "list"], 0)["backups"], serde_json::json!([first["backup"], second["backup"]]));
+    of_store(&["backup", "verify"], 0);
+    assert_eq!(of_store(&["backup", "drill"], 0)["state_hash"], second["manifest"]["state_hash"]);
+    let dry = of_store(&["backup", "prune", "--keep", "1", "--unfinished-s", "0", "--dry-run"], 0);
+    let pruned = of_store(&["backup", "prune", "--keep", "1", "--unfinished-s", "0"], 0);
+    assert_eq!((&dry["removed"], &dry["removed_files"]), (&pruned["removed"], &pruned["removed_files"]));
+    assert_eq!(pruned["removed"], serde_json::json!([first["backup"]]));
+    assert_eq!(of_store(&["backup", "list"], 0)["backups"], serde_json::json!([second["backup"]]));
+
+    let restored = dir.path().join("restored");
+    let made = of_store(&["backup", "restore", "--data", str_of(&restored)], 0);
+    assert_eq!(made["state_hash"], second["manifest"]["state_hash"]);
+    assert_verified(&restored);
+
+    // A file is another one, in the store.
+    let file = files.iter().max_by_key(|file| file["bytes"].as_u64()).expect("a file");
+    let (name, sha256) = (file["name"].as_str().expect("a name"), file["sha256"].as_str().expect("a checksum"));
+    let object = format!("{}/backups/some/prefix/blobs/{sha256}", s3.url);
+    let http = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().expect("a client");
+    let content = vec![b'x'; file["bytes"].as_u64().expect("a length") as usize];
+    let put = http.put(&object).header("authorization", "AWS key:any").body(content).send().await.expect("an answer");
+    assert!(put.status().is_success(), "{}", put.status());
+    let error = of_store(&["backup", "verify"], 6)["error"]["message"].to_string();
+    assert!(error.contains(name) && error.contains(sha256), "{error}");
+    let away: Vec<_> = s3
+        .variables()
+        .into_iter()
+        .map(|it| if it.0 == "AWS_ENDPOINT" { (it.0, "http://127.0.0.1:1") } else { it })
+        .collect();
+    said_with(&["backup", "list", "--from", store], &away, 4);
 }
