@@ -1,37 +1,12 @@
 //! A full disk: the node says so and stops, and nothing acknowledged is lost.
 
-use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use holdfast_cli::client::{Ask, Client};
 use serde_json::json;
 
+use crate::support::small_disk::SmallDisk;
 use crate::support::{assert_verified, cluster};
-
-/// A file system in memory, of a size; unmounted when dropped.
-struct SmallDisk<'a>(&'a Path);
-
-impl SmallDisk<'_> {
-    /// `None` where this is not allowed.
-    fn mount(at: &Path) -> Option<SmallDisk<'_>> {
-        mount(at, &["-t", "tmpfs", "-o", "size=24m", "tmpfs"]).then_some(SmallDisk(at))
-    }
-
-    fn grow(&self) {
-        assert!(mount(self.0, &["-o", "remount,size=512m"]), "the disk grows");
-    }
-}
-
-impl Drop for SmallDisk<'_> {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(self.0).status();
-    }
-}
-
-fn mount(at: &Path, args: &[&str]) -> bool {
-    Command::new("mount").args(args).arg(at).output().is_ok_and(|output| output.status.success())
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_stops_the_node_and_loses_nothing() {

@@ -16,6 +16,7 @@ mod full_disk;
 mod import;
 mod members;
 mod mirror;
+mod network;
 mod node;
 mod observe;
 mod operating;

@@ -152,7 +152,7 @@ async fn a_node_under_load_shows_every_metric_of_its_catalogue() {
     let ready: Value = get("/readyz?verbose").await.json().await.expect("JSON");
     assert_eq!(ready["status"], "ready");
     let checks = ready["checks"].as_array().expect("checks");
-    assert!(checks.len() == 4 && checks.iter().all(|check| check["ok"] == true), "{ready}");
+    assert!(checks.len() == 5 && checks.iter().all(|check| check["ok"] == true), "{ready}");
     let brief: Value = get("/readyz").await.json().await.expect("JSON");
     assert_eq!(brief, serde_json::json!({ "status": "ready" }));
     let version: Value = get("/version").await.json().await.expect("JSON");

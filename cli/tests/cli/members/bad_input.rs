@@ -6,7 +6,7 @@ use std::path::Path;
 use holdfast_cli::cluster::Cluster;
 
 use super::refused;
-use crate::support::{cluster, holdfast, plan, text};
+use crate::support::{cluster, holdfast, plan, small_disk, text};
 
 /// Every file below a folder with its content, but for the lock.
 fn contents(folder: &Path) -> Vec<(String, Vec<u8>)> {
@@ -70,4 +70,34 @@ fn a_folder_that_cannot_be_written_is_named() {
     not_started(Path::new("/proc/holdfast"), &["--bootstrap"], 3, &["--data", "/proc/holdfast"]);
     let said = holdfast(&["cluster", "promote", "many", "--operator", "127.0.0.1:1"]);
     assert_eq!(said.status.code(), Some(2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_cannot_be_written_is_said_in_one_line_and_the_node_starts_once_it_can() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let Some(disk) = small_disk::SmallDisk::mount(dir.path()) else {
+        eprintln!("skipped: mounting a small file system is not allowed here");
+        return;
+    };
+    let mut cluster = cluster(dir.path(), 1).await;
+    assert_eq!(cluster.stop(0).expect("stops"), Some(0));
+    let data = cluster.members[0].data.clone();
+    disk.set_writable(false);
+    let before = contents(&data);
+    not_started(&data, &["--bootstrap"], 3, &["--data", "Read-only"]);
+    not_started(&dir.path().join("new"), &["--bootstrap"], 3, &["--data", "Read-only"]);
+    assert_eq!(contents(&data), before);
+    disk.set_writable(true);
+    cluster.restart(0).expect("starts again");
+    cluster.wait_for_leader().await.expect("leads again");
+    cluster.stop_all();
+}
+
+#[test]
+fn why_a_node_does_not_start_is_json_where_its_log_is() {
+    let said = holdfast(&["serve", "--data", "/proc/holdfast", "--bootstrap", "--log-format", "json"]);
+    assert_eq!(said.status.code(), Some(3));
+    let lines = text(&said.stderr);
+    let last: serde_json::Value = serde_json::from_str(lines.lines().last().expect("a line")).expect("JSON");
+    assert_eq!((&last["error"]["code"], &last["error"]["exit"]), (&"cannot_start".into(), &3.into()), "{last}");
 }

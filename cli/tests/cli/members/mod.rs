@@ -3,6 +3,8 @@
 mod bad_input;
 mod places;
 mod scaling;
+mod tokens;
+mod unfinished;
 
 use holdfast_cli::cluster::Cluster;
 use serde_json::Value;

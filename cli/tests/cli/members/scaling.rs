@@ -129,6 +129,9 @@ async fn a_graceful_stop_hands_leadership_over_and_loses_no_request() {
         assert_eq!(cluster.stop(leader).expect("stops"), Some(0));
         let log = std::fs::read_to_string(&cluster.members[leader].log).expect("a log");
         assert!(!log.contains("was not taken over in time"), "{log}");
+        // It handed over first, and went on serving until somebody else led.
+        let [handed_over, stopping] = ["leadership is handed over", " stopping"].map(|words| log.rfind(words));
+        assert!(handed_over.is_some() && handed_over < stopping, "{log}");
         let next = cluster.wait_for_leader().await.expect("a leader");
         assert_ne!(next, leader);
         let after = cluster.status().await[next].as_ref().expect("it answers").term;
@@ -137,4 +140,23 @@ async fn a_graceful_stop_hands_leadership_over_and_loses_no_request() {
         cluster.wait_for_voters().await.expect("all vote again");
     }
     load.end(&cluster).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rolling_restart_fails_no_purchase() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut cluster = cluster(dir.path(), 3).await;
+    let load = Load::start(&cluster, 6, 5_000).await;
+    for node in 0..3 {
+        load.wait_for(5).await;
+        assert_eq!(cluster.stop(node).expect("stops"), Some(0));
+        load.wait_for(5).await;
+        cluster.restart(node).expect("starts again");
+        cluster.wait_for_voters().await.expect("all vote again");
+    }
+    load.wait_for(5).await;
+    // Every request of every buyer was answered, and what was acknowledged is there.
+    load.end(&cluster).await;
+    cluster.stop_all();
+    cluster.members.iter().for_each(|member| assert_verified(&member.data));
 }

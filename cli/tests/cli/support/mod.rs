@@ -5,6 +5,8 @@ pub mod follower;
 pub mod gate;
 pub mod mail;
 pub mod people;
+pub mod s3;
+pub mod small_disk;
 pub mod stripe;
 
 use std::collections::BTreeMap;
