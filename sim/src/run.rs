@@ -331,6 +331,7 @@ async fn work(
     };
     let closing: Closing = Arc::new(AtomicBool::new(false));
     let began = elapsed();
+    world.ground.trace.note(format_args!("clients begin"));
     let work = &schedule.workload;
     let on_sale = tickets.clone();
     let mut working = vec![machines[0].spawn(workload::sell(seller, work.clone(), tickets, closing.clone()))];

@@ -12,6 +12,8 @@ use crate::schedule::Schedule;
 const MESSAGES_MAX: usize = 30_000;
 /// Positions of one node's log that a page holds at most.
 const POSITIONS_MAX: usize = 4_000;
+/// Causes that a page lists at most, the earliest.
+const CAUSES_MAX: usize = 24;
 
 /// A span of time on something; times are virtual milliseconds since the run began.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -49,6 +51,13 @@ pub struct CallBar {
     pub suspect: bool,
 }
 
+/// A moment that a finding is about.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Cause {
+    pub at_ms: f64,
+    pub what: String,
+}
+
 /// A message between nodes: when, from, to, bytes, and what became of it.
 pub type Message = (f64, u32, u32, usize, char);
 
@@ -61,6 +70,11 @@ pub struct Scene {
     pub trace_hash: String,
     pub verdict: String,
     pub findings: Vec<String>,
+    /// Where the findings come from, by time.
+    pub causes: Vec<Cause>,
+    /// When the clients began, and when everything was healed; `None` where a run did not come so far.
+    pub began_ms: Option<f64>,
+    pub healed_ms: Option<f64>,
     pub end_ms: f64,
     pub nodes: Vec<NodeTrack>,
     pub faults: Vec<Span>,
@@ -92,6 +106,8 @@ pub fn scene(schedule: &Schedule, report: &Report) -> Scene {
     let open = reading.faults.into_values().map(|(from_ms, what)| Span { from_ms, to_ms: end_ms, what });
     let mut faults: Vec<Span> = reading.ended.into_iter().chain(open).collect();
     faults.sort_by(|one, other| one.from_ms.total_cmp(&other.from_ms));
+    let calls: Vec<CallBar> = report.calls.iter().map(|call| bar(call, &suspects)).collect();
+    let causes = causes(&report.findings, &nodes, &calls);
     Scene {
         title: if schedule.story.is_empty() { format!("seed {}", schedule.seed) } else { schedule.story.clone() },
         seed: schedule.seed,
@@ -99,13 +115,44 @@ pub fn scene(schedule: &Schedule, report: &Report) -> Scene {
         trace_hash: format!("{:016x}", report.trace.hash),
         verdict: report.class.name().to_string(),
         findings: report.findings.clone(),
+        causes,
+        began_ms: reading.began_ms,
+        healed_ms: reading.healed_ms,
         end_ms,
         nodes,
         faults,
         messages,
         messages_left_out,
-        calls: report.calls.iter().map(|call| bar(call, &suspects)).collect(),
+        calls,
     }
+}
+
+/// What happened where findings point: machines that stopped, entries at which states differ, calls about what is named.
+fn causes(findings: &[String], nodes: &[NodeTrack], calls: &[CallBar]) -> Vec<Cause> {
+    let indexes: BTreeSet<u64> = findings.iter().filter_map(|finding| index_of(finding)).collect();
+    let mut causes = Vec::new();
+    for NodeTrack { name, stops, applied, .. } in nodes {
+        let first = stops.first().filter(|(_, why)| findings.iter().any(|finding| finding.contains(why.as_str())));
+        causes.extend(first.map(|(at_ms, why)| Cause { at_ms: *at_ms, what: format!("{name} stops: {why}") }));
+        for index in &indexes {
+            let reached = applied.iter().find(|(_, at)| at >= index);
+            causes
+                .extend(reached.map(|(at_ms, _)| Cause { at_ms: *at_ms, what: format!("{name} has applied {index}") }));
+        }
+    }
+    for call in calls.iter().filter(|call| call.suspect) {
+        let who = if call.client == 0 { "seller".into() } else { format!("client {}", call.client) };
+        causes.push(Cause { at_ms: call.from_ms, what: format!("{who}: {} → {}", call.asked, call.told) });
+    }
+    causes.sort_by(|one, other| one.at_ms.total_cmp(&other.at_ms));
+    causes.truncate(CAUSES_MAX);
+    causes
+}
+
+/// The log index that a finding names.
+fn index_of(finding: &str) -> Option<u64> {
+    let (_, rest) = finding.split_once("index ")?;
+    rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
 /// The ids that findings name.
@@ -161,6 +208,8 @@ struct Reading {
     nodes: BTreeMap<u32, NodeTrack>,
     up_since: BTreeMap<u32, f64>,
     leader: Option<(u32, f64)>,
+    began_ms: Option<f64>,
+    healed_ms: Option<f64>,
     /// Under way: since when, and what.
     faults: BTreeMap<u32, (f64, String)>,
     ended: Vec<Span>,
@@ -178,9 +227,9 @@ impl Reading {
             ["frame", from, to, bytes, _, verb] => self.message(from, to, bytes, verb),
             ["leader", who] => self.leads(who),
             ["fault", id, "begins", ..] => {
-                let what = rest.split_once("begins ").map_or("", |(_, what)| what);
+                let what = rest.split_once("begins at ").map_or("", |(_, what)| what);
                 if let Ok(id) = id.parse() {
-                    self.faults.insert(id, (self.now_ms, format!("{id} {what}")));
+                    self.faults.insert(id, (self.now_ms, format!("{id} {}", struck(what))));
                 }
             }
             ["fault", id, "ends"] => {
@@ -188,6 +237,8 @@ impl Reading {
                     self.ended.push(Span { from_ms, to_ms: self.now_ms, what });
                 }
             }
+            ["clients", "begin"] => self.began_ms = Some(self.now_ms),
+            ["everything", "is", "healed"] => self.healed_ms = Some(self.now_ms),
             [node, "starts"] => self.down(node),
             [node, "is", "up"] => {
                 if let Some(number) = number(node) {
@@ -242,6 +293,17 @@ impl Reading {
     }
 }
 
+/// `Some(2): Crash { … }` as people say it: `n2 Crash { … }`.
+fn struck(what: &str) -> String {
+    match what.split_once(": ") {
+        Some(("None", fault)) => fault.to_string(),
+        Some((target, fault)) => {
+            format!("n{} {fault}", target.trim_start_matches("Some(").trim_end_matches(')'))
+        }
+        None => what.to_string(),
+    }
+}
+
 fn number(node: &str) -> Option<u32> {
     node.strip_prefix('n')?.parse().ok()
 }
@@ -277,8 +339,9 @@ mod tests {
             "2000000 frame 10.0.0.1:40001 10.0.0.2:7000 120 00ff lost",
             "4000000 fault 3 ends",
         ]);
-        let what = "3 at Some(2): Crash { node: Leader, power: true }".to_string();
+        let what = "3 n2 Crash { node: Leader, power: true }".to_string();
         assert_eq!(reading.ended, [Span { from_ms: 1.0, to_ms: 4.0, what }]);
+        assert_eq!(struck("None: CrashAll { power: true }"), "CrashAll { power: true }");
         assert_eq!(reading.messages, [(2.0, 1, 2, 120, 'x')]);
     }
 
@@ -286,6 +349,18 @@ mod tests {
     fn ids_in_findings_make_suspects() {
         let found = suspects(&["safety: sold once: ticket 000100000000000a00000001 is sold twice".to_string()]);
         assert_eq!(found.into_iter().collect::<Vec<_>>(), ["000100000000000a00000001"]);
+    }
+
+    #[test]
+    fn stops_and_entries_that_findings_name_are_causes() {
+        let findings =
+            ["crash: n1 stopped by itself: the disk fails", "safety: at index 7, n1 and n2 have different states"];
+        let reading =
+            read(&["2000000 n1 stops: the disk fails", "3000000 n1 stops: of age", "5000000 n1 has applied 7 0f"]);
+        let nodes = [NodeTrack { name: "n1".into(), ..reading.nodes[&1].clone() }];
+        let found = causes(&findings.map(str::to_string), &nodes, &[]);
+        let told: Vec<(f64, &str)> = found.iter().map(|cause| (cause.at_ms, cause.what.as_str())).collect();
+        assert_eq!(told, [(2.0, "n1 stops: the disk fails"), (5.0, "n1 has applied 7")]);
     }
 
     #[test]

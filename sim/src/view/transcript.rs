@@ -12,11 +12,19 @@ pub fn transcript(scene: &Scene) -> String {
         lines.push((fault.from_ms, format!("fault {} begins", fault.what)));
         lines.push((fault.to_ms, format!("fault {} ends", fault.what)));
     }
+    lines.extend(scene.began_ms.map(|at| (at, "the clients begin".into())));
+    lines.extend(scene.healed_ms.map(|at| (at, "everything is healed".into())));
     for node in &scene.nodes {
         let name = &node.name;
         lines.extend(node.up.iter().map(|(from, _)| (*from, format!("{name} is up"))));
         lines.extend(node.led.iter().map(|(from, _)| (*from, format!("{name} leads"))));
-        lines.extend(node.stops.iter().map(|(at, why)| (*at, format!("{name} stops: {why}"))));
+        for same in node.stops.chunk_by(|(_, one), (_, other)| one == other) {
+            let ((at, why), again) = (&same[0], same.len() - 1);
+            lines.push((*at, format!("{name} stops: {why}")));
+            if let Some((last, _)) = same[1..].last() {
+                lines.push((*last, format!("{name} stops for the same reason, {again} times since")));
+            }
+        }
     }
     for call in scene.calls.iter().filter(|call| call.suspect) {
         let client = call.client;
@@ -54,8 +62,16 @@ mod tests {
             trace_hash: String::new(),
             verdict: "safety".into(),
             findings: vec!["safety: sold once".into()],
+            causes: Vec::new(),
+            began_ms: Some(0.5),
+            healed_ms: None,
             end_ms: 10.0,
-            nodes: vec![NodeTrack { name: "n1".into(), led: vec![(2.0, 10.0)], ..NodeTrack::default() }],
+            nodes: vec![NodeTrack {
+                name: "n1".into(),
+                led: vec![(2.0, 10.0)],
+                stops: [6.0, 7.0, 8.0].map(|at| (at, "no disk".into())).to_vec(),
+                ..NodeTrack::default()
+            }],
             faults: vec![Span { from_ms: 1.0, to_ms: 5.0, what: "1 power".into() }],
             messages: Vec::new(),
             messages_left_out: 0,
@@ -67,10 +83,13 @@ mod tests {
             words,
             [
                 "seed 7, schedule 00ff: safety",
+                "0.500 the clients begin",
                 "1.000 fault 1 power begins",
                 "2.000 n1 leads",
                 "3.000 client 4 asks the ticket",
                 "5.000 fault 1 power ends",
+                "6.000 n1 stops: no disk",
+                "8.000 n1 stops for the same reason, 2 times since",
                 "9.000 client 4 is told sold (the ticket)",
                 "safety: sold once",
             ]
