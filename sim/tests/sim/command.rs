@@ -57,7 +57,7 @@ fn a_cluster_that_cannot_form_is_a_matter_of_liveness() {
 
 #[test]
 fn broken_promises_and_crashes_have_codes_of_their_own() {
-    for (bug, code) in [(Bug::PriceNotFrozen, 12), (Bug::ApplyTwice, 10)] {
+    for (bug, code) in [(Bug::PriceNotFrozen, 12), (Bug::ForgetVote, 10)] {
         let mut codes = (0..SEEDS).map(|seed| {
             let schedule = Schedule { planted: Some(Planted(bug)), ..from_seed(seed, Size::default()) };
             replay(bug.name(), &schedule).status.code()
