@@ -90,17 +90,22 @@ impl Links {
         .map_err(|_| Refused::Stopping)
     }
 
-    /// The session to a peer for `lane`, opened if there is none.
-    pub async fn session(&self, to: NodeId, record: &NodeRecord, lane: Lane) -> Result<Session, OpenError> {
+    /// The session to a peer for `lane`, opened if there is none. Whoever gives up waiting does not end the opening: a vote's time
+    /// is shorter than a busy machine may take to connect, and nobody would ever be elected if each began anew.
+    pub async fn session(self: &Arc<Self>, to: NodeId, record: &NodeRecord, lane: Lane) -> Result<Session, OpenError> {
         let slot = self.slots.lock().expect("no holder of the slots panics").entry((to, lane)).or_default().clone();
-        let mut slot = slot.lock().await;
+        let mut slot = slot.lock_owned().await;
         if let Some(session) = slot.as_ref().filter(|session| !session.is_closed()) {
             return Ok(session.clone());
         }
         *slot = None;
-        let session = self.open(to, record, lane).await?;
-        *slot = Some(session.clone());
-        Ok(session)
+        let (links, record) = (self.clone(), record.clone());
+        let opening = tokio::spawn(async move {
+            let session = links.open(to, &record, lane).await?;
+            *slot = Some(session.clone());
+            Ok(session)
+        });
+        opening.await.unwrap_or(Err(OpenError::Ended))
     }
 
     async fn open(&self, to: NodeId, record: &NodeRecord, lane: Lane) -> Result<Session, OpenError> {
@@ -139,7 +144,7 @@ impl Links {
 
     /// One request to a peer, all within `timeout`.
     pub async fn call(
-        &self,
+        self: &Arc<Self>,
         to: NodeId,
         record: &NodeRecord,
         lane: Lane,
