@@ -51,6 +51,8 @@ pub struct Member {
     pub data: PathBuf,
     /// What the node wrote to its standard error.
     pub log: PathBuf,
+    /// What the node's surroundings say to it.
+    pub env: Vec<(&'static str, String)>,
     peer: SocketAddr,
     /// How it begins on a new folder.
     start: Vec<String>,
@@ -283,7 +285,7 @@ impl Member {
         let [http, peer, operator] = free_addresses()?;
         let data = dir.join(format!("node-{number}"));
         let log = dir.join(format!("node-{number}.log"));
-        Ok(Member { http, peer, operator, data, log, start, child: None })
+        Ok(Member { http, peer, operator, data, log, env: Vec::new(), start, child: None })
     }
 
     fn command(&self, program: &Path) -> io::Result<Command> {
@@ -296,6 +298,7 @@ impl Member {
             }
         }
         command
+            .envs(self.env.iter().map(|(name, value)| (name, value)))
             .arg("serve")
             .arg("--data")
             .arg(&self.data)

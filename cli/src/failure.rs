@@ -23,6 +23,8 @@ pub enum Exit {
     Refused = 7,
     /// It may or may not have been done.
     Unknown = 8,
+    /// The data or the cluster is of a newer version than this build knows. Nothing was changed.
+    Newer = 9,
 }
 
 /// Why a command could not do its work. The message is one line and names the flag, field or file.

@@ -53,6 +53,7 @@ pub mod tools;
 mod top;
 mod traces;
 mod verify;
+mod versions;
 
 use std::collections::BTreeSet;
 use std::io::IsTerminal;

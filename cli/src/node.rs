@@ -20,7 +20,6 @@ use holdfast_raft::damage::Fault;
 use holdfast_raft::disk;
 use holdfast_raft::identity::Identity;
 use holdfast_raft::node::{Consistency, Node, Options, Start, StartError};
-use holdfast_raft::storage::StorageSettings;
 use holdfast_raft::transport::grpc::Grpc;
 use holdfast_raft::transport::tls::Tls;
 use holdfast_services::payments::sandbox::Sandbox;
@@ -37,7 +36,7 @@ use crate::observe::Serving;
 use crate::operator::{self, Join, JoinTokens, Order, WaitingView};
 use crate::settings::{Payments, Resolved};
 use crate::stop::raised;
-use crate::{backup, bootstrap, keys, notifications, observe, payments, stop, stored, tls, traces};
+use crate::{backup, bootstrap, keys, notifications, observe, payments, stop, stored, tls, traces, versions};
 
 /// Between two attempts to publish the node's key while there is no quorum.
 const KEY_INTERVAL: Duration = Duration::from_millis(200);
@@ -288,8 +287,9 @@ async fn start(settings: &Resolved, folder: &Folder, http_addr: String, tls: Opt
         None if !settings.join.is_empty() => {
             let instance = format!("{:032x}", identity.instance);
             let (peer_addr, http_addr) = (peer_addr.clone(), http_addr.clone());
+            let token = settings.join_token.clone();
             let join =
-                Join { instance, peer_addr, http_addr, intent: settings.intent, token: settings.join_token.clone() };
+                Join { instance, peer_addr, http_addr, intent: settings.intent, token, versions: versions::known() };
             Start::Joined(operator::place(operator::ask_to_join(&settings.join, &join, tls.as_ref()).await?)?)
         }
         None => return Err(start_failure(settings, StartError::NoCluster)),
@@ -306,7 +306,7 @@ async fn start(settings: &Resolved, folder: &Folder, http_addr: String, tls: Opt
             voters_target: settings.voters_target as usize,
             ..holdfast_raft::settings::Settings::default()
         },
-        storage: StorageSettings::default(),
+        storage: versions::storage(),
         start,
     };
     Node::start(options).await.map_err(|error| start_failure(settings, error))

@@ -23,6 +23,7 @@ pub async fn open(data: &Path) -> Result<(Folder, Inspection), Failure> {
 pub fn failure(data: &Path, fault: &Fault) -> Failure {
     let exit = match fault {
         Fault::Storage { .. } => Exit::Storage,
+        Fault::Version { .. } => Exit::Newer,
         Fault::Damage(_) | Fault::Undecodable { .. } | Fault::Invariant { .. } => Exit::Damaged,
     };
     Failure::new(exit, format!("--data {}: {fault}", data.display()))

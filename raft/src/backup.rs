@@ -20,6 +20,7 @@ use crate::snapshot::{FileRecord, Shelf, SnapshotFiles};
 use crate::state::StateStore;
 use crate::state::folder::{self, engine_fault, storage};
 use crate::types::{LogId, TypeConfig};
+use crate::version::readable;
 
 /// Rows kept in memory while a copy is looked into, in bytes.
 const CACHE_BYTES_MAX: usize = 1 << 20;
@@ -116,7 +117,7 @@ fn look(shelf: &Shelf, files: &SnapshotFiles) -> Result<Holding, BackupError> {
     let (disk, path) = (files.disk(), shelf.unfinished_path());
     disk.copy_dir(files.path(), &path).map_err(storage(doing))?;
     let engine = disk.open_engine(&path, Purpose::State).map_err(engine_fault(doing))?;
-    let (state, mark) = folder::load(&engine, CACHE_BYTES_MAX)?;
+    let (state, mark) = folder::load(&engine, CACHE_BYTES_MAX, readable())?;
     let holding = Holding::of(&state, mark.last_applied.ok_or(BackupError::Nothing)?);
     drop((state, engine));
     disk.remove_dir(&path).map_err(storage(doing))?;

@@ -7,6 +7,7 @@
 use std::io;
 use std::sync::Arc;
 
+use holdfast_ledger::version::{Version, Versions};
 use openraft_rt::{WatchReceiver as _, WatchSender as _};
 
 use crate::runtime::{WatchReceiver, WatchSender, watch_channel};
@@ -46,6 +47,11 @@ pub enum Fault {
     Damage(#[from] Damage),
     #[error("entry {index} is in the log but cannot be decoded: {reason}")]
     Undecodable { index: u64, reason: String },
+    /// Written by a newer build, or not to be read any more.
+    #[error(
+        "{what} is at version {found}, and this build knows {known}: start a build that knows it; nothing was changed"
+    )]
+    Version { what: String, found: Version, known: Versions },
     #[error("applying entry {index} broke an invariant: {invariant}")]
     Invariant { index: u64, invariant: String },
 }

@@ -24,6 +24,7 @@ use crate::snapshot::Shelf;
 use crate::state::folder::{self, Damaged, Mark, engine_fault, storage};
 use crate::state::{StateStore, panic_message, unbounded_durable_end};
 use crate::types::Payload;
+use crate::version::readable;
 
 /// Entries and rows kept in memory, in bytes.
 const MEMORY_BYTES_MAX: usize = 64 << 20;
@@ -107,7 +108,8 @@ impl Inspection {
     pub async fn open(disk: SharedDisk) -> Result<Inspection, Fault> {
         let mut log = LogStore::open(disk.clone(), Fatal::default(), unbounded_durable_end(), MEMORY_BYTES_MAX).await?;
         let opened = disk.clone();
-        let found = runtime::blocking(move || folder::find(&opened, MEMORY_BYTES_MAX, Damaged::IsAnError)).await?;
+        let found =
+            runtime::blocking(move || folder::find(&opened, MEMORY_BYTES_MAX, readable(), Damaged::IsAnError)).await?;
         let state = log.get_log_state().await.map_err(storage("reading the log"))?;
         let committed = log.read_committed().await.map_err(storage("reading the log"))?;
         let first = match state.last_purged_log_id {
@@ -197,7 +199,7 @@ fn copied(disk: &SharedDisk, shelf: &Shelf, at: u64) -> Result<State<StateStore>
         disk.copy_dir(files.path(), &path).map_err(storage(doing))?;
     }
     let engine = disk.open_engine(&path, Purpose::State).map_err(engine_fault(doing))?;
-    folder::load(&engine, MEMORY_BYTES_MAX).map(|(state, _)| state)
+    folder::load(&engine, MEMORY_BYTES_MAX, readable()).map(|(state, _)| state)
 }
 
 async fn read_entry(log: &mut LogStore, index: u64) -> Result<Option<Logged>, Fault> {
@@ -217,7 +219,7 @@ fn logged(entry: crate::types::Entry) -> Result<Logged, Fault> {
         EntryPayload::Membership(membership) => Content::Membership(membership.to_string()),
         EntryPayload::Normal(Payload(bytes)) => {
             let undecodable = |error: codec::CodecError| Fault::Undecodable { index, reason: error.to_string() };
-            Content::Commands(codec::decode(&bytes).map_err(undecodable)?)
+            Content::Commands(readable().read(&bytes).map_err(undecodable)?)
         }
     };
     Ok(Logged { index, term: entry.log_id.leader_id.term, content })

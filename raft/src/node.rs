@@ -17,6 +17,7 @@ use holdfast_ledger::State;
 use holdfast_ledger::command::Submitted;
 use holdfast_ledger::outcome::Outcome;
 use holdfast_ledger::store::StoreError;
+use holdfast_ledger::version::{Version, Versions};
 use openraft::type_config::TypeConfigExt;
 use openraft_rt::WatchReceiver as _;
 use serde::{Deserialize, Serialize};
@@ -28,11 +29,13 @@ use crate::identity::Place;
 use crate::network::message::ManageMessage;
 use crate::plan::{Change, Plan, Refusal};
 use crate::proposer::batch::Group;
+use crate::raise::{RaiseMessage, RaisePlan};
 use crate::settings::Settings;
 use crate::state::StateStore;
 use crate::storage::StorageSettings;
 use crate::transport::Transport;
 use crate::types::{Intent, LogId, NodeId, NodeRecord, TypeConfig};
+use crate::version::Build;
 
 /// A node that is at most this many entries behind is ready to serve.
 const READY_LAG_ENTRIES_MAX: u64 = 1_000;
@@ -97,6 +100,8 @@ pub struct JoinRequest {
     pub http_addr: String,
     /// What it wants to become. A folder that is known keeps what is written of it.
     pub intent: Intent,
+    /// What its build knows.
+    pub versions: Versions,
 }
 
 /// Why a change of the cluster's members was not made, or is not known to be made.
@@ -149,6 +154,9 @@ pub enum Unavailable {
     /// This node is stopping or has stopped on a fault of its storage.
     #[error("this node is stopping")]
     Stopping,
+    /// Nothing was done: the cluster is at a version that does not know this yet.
+    #[error("this needs version {needs} of the cluster, which is at {version}: `holdfast cluster raise`")]
+    Version { needs: Version, version: Version },
 }
 
 impl Unavailable {
@@ -160,6 +168,7 @@ impl Unavailable {
             Unavailable::Overloaded => "overloaded",
             Unavailable::TooLarge => "too_large",
             Unavailable::Stopping => "stopping",
+            Unavailable::Version { .. } => "version",
         }
     }
 }
@@ -195,6 +204,10 @@ pub struct Status {
     pub members: Vec<(NodeId, NodeRecord, bool)>,
     /// Leader known, caught up, storage fine, not stopping.
     pub ready: bool,
+    /// What the cluster is at, as far as this node has applied.
+    pub version: Version,
+    /// What this node runs.
+    pub build: Build,
 }
 
 /// What the leader knows of its members.
@@ -305,6 +318,8 @@ impl Node {
             committed_index,
             applied_index,
             members,
+            version: core.links.version(),
+            build: Build::of(core.versions),
             ready: core.check_running().is_ok()
                 && leader.is_some()
                 && committed_index > 0
@@ -334,6 +349,16 @@ impl Node {
     /// any member: asks the leader. A leader that is to go hands leadership over first.
     pub async fn change(&self, change: Change, basis: Option<u64>) -> Result<(), ManageError> {
         self.running.core.manage(ManageMessage::Change { change, basis }).await.map(|_| ())
+    }
+
+    /// What raising the cluster's version would do, as high as the leader's build knows if no version is named. On any member.
+    pub async fn plan_raise(&self, to: Option<Version>) -> Result<RaisePlan, ManageError> {
+        self.running.core.raise(RaiseMessage { to, make: false }).await
+    }
+
+    /// Raises the cluster's version, unless the plan refuses it: there is no way back. On any member: asks the leader.
+    pub async fn raise(&self, to: Option<Version>) -> Result<RaisePlan, ManageError> {
+        self.running.core.raise(RaiseMessage { to, make: true }).await
     }
 
     /// Hands leadership to the voter `to`, and returns when it leads. On any member: asks the leader.

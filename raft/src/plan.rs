@@ -8,9 +8,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use holdfast_ledger::version::{Version, Versions};
 use serde::{Deserialize, Serialize};
 
 use crate::types::{Intent, NodeId, NodeRecord};
+use crate::version::Build;
 
 /// What an operator asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,6 +64,18 @@ pub enum Refusal {
     Unfinished,
     #[error("no change of the voters was left half-way: there is nothing to resume or to undo")]
     NothingUnfinished,
+    #[error("the cluster is at version {version} already: a version is never taken back")]
+    VersionReached { version: Version },
+    #[error(
+        "node {node_id} runs {build}, which knows {knows}: start it with a build that knows version {version}, and try again"
+    )]
+    TooOld { node_id: NodeId, build: String, knows: Versions, version: Version },
+    #[error(
+        "node {node_id} has not said which build it runs: wait until it has been in touch with the leader, and try again"
+    )]
+    BuildNotKnown { node_id: NodeId },
+    #[error("the newcomer's build knows {knows}, and the cluster is at version {version}: start a build that knows it")]
+    NewcomerTooOld { knows: Versions, version: Version },
     #[error("the members have changed since this was planned: look at the plan again")]
     Outdated,
 }
@@ -82,6 +96,10 @@ impl Refusal {
             Refusal::InProgress => "in_progress",
             Refusal::Unfinished => "unfinished",
             Refusal::NothingUnfinished => "nothing_unfinished",
+            Refusal::VersionReached { .. } => "version_reached",
+            Refusal::TooOld { .. } => "too_old",
+            Refusal::BuildNotKnown { .. } => "build_not_known",
+            Refusal::NewcomerTooOld { .. } => "newcomer_too_old",
             Refusal::Outdated => "outdated",
         }
     }
@@ -113,6 +131,8 @@ pub struct Standing {
     pub live: bool,
     /// How many entries it is behind the leader, where that is known.
     pub lag_entries: Option<u64>,
+    /// What it runs, where it has told the leader.
+    pub build: Option<Build>,
 }
 
 /// What a change would do.
@@ -130,6 +150,8 @@ pub struct Plan {
     pub unfinished: Option<(BTreeSet<NodeId>, BTreeSet<NodeId>)>,
     /// The log entry of the membership that this was planned on. A change that names it is made on no other.
     pub basis: u64,
+    /// What the cluster is at.
+    pub version: Version,
     pub refusal: Option<Refusal>,
 }
 
@@ -146,6 +168,10 @@ pub struct View {
     pub leader: NodeId,
     /// The log entry of this membership.
     pub basis: u64,
+    /// What the cluster is at.
+    pub version: Version,
+    /// What the members run, where they have said so.
+    pub builds: BTreeMap<NodeId, Build>,
 }
 
 /// The members and voters that a change leads to.
@@ -330,6 +356,7 @@ impl View {
             hand_over_to: hand_over_to.filter(|_| allowed.is_ok()),
             unfinished: self.unfinished().map(|(from, to)| (from.clone(), to.clone())),
             basis: self.basis,
+            version: self.version,
             refusal: allowed.err(),
         }
     }
@@ -346,6 +373,7 @@ impl View {
             leads: *id == self.leader,
             live: self.live.contains(id),
             lag_entries: if *id == self.leader { Some(0) } else { self.lag_entries.get(id).copied() },
+            build: self.builds.get(id).cloned(),
         };
         let mut standings: Vec<_> = self.nodes.iter().map(standing).collect();
         standings.sort_by_key(|standing| (!standing.voter, standing.node_id));

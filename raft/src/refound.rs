@@ -24,6 +24,7 @@ use crate::runtime::{self, WatchReceiver};
 use crate::state::folder::{self, Damaged, Mark, engine_fault, storage};
 use crate::state::unbounded_durable_end;
 use crate::types::{Entry, Intent, LogId, NodeId, NodeRecord, StoredMembership, TypeConfig, Vote};
+use crate::version::readable;
 
 /// Where the files of a backed-up state are put, in a folder that is to become a node's.
 pub const STATE_DIRECTORY: &str = "state-0";
@@ -79,7 +80,7 @@ pub async fn from_state(disk: SharedDisk, peer_addr: String, http_addr: String) 
     let opened = disk.clone();
     let engine = runtime::blocking(move || opened.open_engine(STATE_DIRECTORY, Purpose::State)).await;
     let engine = engine.map_err(engine_fault("opening the state"))?;
-    let (state, mark) = folder::load(&engine, MEMORY_BYTES_MAX)?;
+    let (state, mark) = folder::load(&engine, MEMORY_BYTES_MAX, readable())?;
     let last = mark.last_applied.ok_or_else(|| damaged(&"it holds nothing"))?;
     let held = Holding::of(&state, last);
     // Ids of the lineage to come are log indexes above this one.
@@ -111,7 +112,7 @@ pub async fn from_member(disk: SharedDisk) -> Result<Refounded, Fault> {
         return Err(damaged(&"the folder belongs to no cluster"));
     };
     let mut log = open_log(&disk).await?;
-    let found = folder::find(&disk, MEMORY_BYTES_MAX, Damaged::IsAnError)?;
+    let found = folder::find(&disk, MEMORY_BYTES_MAX, readable(), Damaged::IsAnError)?;
     let known = found.mark.membership.membership().get_node(&place.node_id).cloned().unwrap_or_default();
     let record = NodeRecord { instance: identity.instance, intent: Intent::Voter, ..known };
     let last = log.get_log_state().await.map_err(disk_fault)?.last_log_id.max(found.mark.last_applied);

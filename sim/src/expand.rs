@@ -193,6 +193,22 @@ pub const FAMILIES: &[Family] = &[
         lasts_ms: (50, 3_000),
         draw: service,
     },
+    Family {
+        name: "upgrade",
+        kinds: &["upgrade", "downgrade"],
+        percent: 50,
+        pause_ms: (500, 4_000),
+        lasts_ms: (50, 1_500),
+        draw: upgrade,
+    },
+    Family {
+        name: "raise",
+        kinds: &["raise"],
+        percent: 50,
+        pause_ms: (2_000, 10_000),
+        lasts_ms: (2_000, 8_000),
+        draw: raise,
+    },
 ];
 
 /// The schedule that `seed` stands for.
@@ -343,6 +359,19 @@ fn broken_disk(rng: &mut SmallRng, nodes: u32) -> What {
     if rng.random() { What::FailedSync { node } } else { What::FullDisk { node } }
 }
 
+/// Mostly forward: a cluster of two builds, and in the end of the newer one.
+fn upgrade(rng: &mut SmallRng, nodes: u32) -> What {
+    let node = Target::Node(rng.random_range(1..=nodes));
+    match rng.random_range(0..6) {
+        0 => What::Downgrade { node },
+        _ => What::Upgrade { node },
+    }
+}
+
+fn raise(_rng: &mut SmallRng, _nodes: u32) -> What {
+    What::Raise {}
+}
+
 fn transfer(rng: &mut SmallRng, nodes: u32) -> What {
     What::Transfer { node: Target::Node(rng.random_range(1..=nodes)) }
 }
@@ -428,7 +457,7 @@ mod tests {
             (0..500).flat_map(|seed| from_seed(seed, Size::default()).faults).map(|fault| fault.what.name()).collect();
         kinds.sort_unstable();
         kinds.dedup();
-        assert_eq!(kinds.len(), 35, "{kinds:?}");
+        assert_eq!(kinds.len(), 38, "{kinds:?}");
         let mut of_families: Vec<&str> = FAMILIES.iter().flat_map(|family| family.kinds).copied().collect();
         of_families.sort_unstable();
         assert_eq!(kinds, of_families, "every family says what it draws from");

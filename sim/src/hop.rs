@@ -6,6 +6,7 @@
 use axum::Router;
 use axum::body::Body;
 use holdfast_ledger::command::Submitted;
+use holdfast_ledger::version::{NEXT, Version};
 use holdfast_raft::identity::Place;
 use holdfast_raft::node::{Answer, JoinRequest, ManageError, Node, Unavailable};
 use holdfast_raft::types::NodeId;
@@ -56,6 +57,15 @@ pub struct Remove(pub NodeId);
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Transfer(pub NodeId);
 
+/// An operator raises the cluster's version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RaiseVersion;
+
+impl madsim::net::rpc::Request for RaiseVersion {
+    type Response = Result<Version, ManageError>;
+    const ID: u64 = 6;
+}
+
 impl madsim::net::rpc::Request for HttpCall {
     type Response = HttpAnswer;
     const ID: u64 = 1;
@@ -98,6 +108,11 @@ pub fn serve(endpoint: &Endpoint, node: Node, router: Router) {
     endpoint.add_rpc_handler(move |Transfer(to)| {
         let member = member.clone();
         async move { member.transfer_leader(to).await }
+    });
+    let member = node.clone();
+    endpoint.add_rpc_handler(move |RaiseVersion| {
+        let member = member.clone();
+        async move { member.raise(NEXT.map(|next| next.versions.max)).await.map(|plan| plan.version) }
     });
     endpoint.add_rpc_handler(move |Propose(submitted)| {
         let node = node.clone();

@@ -13,11 +13,14 @@ use holdfast_api::{App, PasswordCost, SigningKey};
 use holdfast_events::outbox::NodeOutbox;
 use holdfast_events::relay::{self, Relay};
 use holdfast_ledger::command::{Actor, Command, Submitted};
+use holdfast_ledger::version::{NEXT, Versions};
 use holdfast_raft::clock::Clock;
 use holdfast_raft::disk::{SharedDisk, SimDisk};
 use holdfast_raft::identity::{Identity, Place};
-use holdfast_raft::node::{Consistency, JoinRequest, Node, Options, Start};
+use holdfast_raft::node::{Consistency, JoinRequest, ManageError, Node, Options, Start};
+use holdfast_raft::plan::Refusal;
 use holdfast_raft::settings::Settings;
+use holdfast_raft::state::StateSettings;
 use holdfast_raft::storage::StorageSettings;
 use holdfast_raft::transport::sim::SimNetwork;
 use holdfast_raft::types::{Intent, NodeId};
@@ -59,13 +62,21 @@ pub fn http_addr(number: u32) -> SocketAddr {
 pub struct Machine {
     disk: Mutex<SimDisk>,
     pub clock: SimClock,
+    /// It runs the newer of the two builds, from its next start on.
+    pub plays_next: AtomicBool,
 }
 
 impl Machine {
     /// A machine with an empty disk. `seed` is the run's.
     pub fn new(seed: u64, number: u32) -> Machine {
         let disk = SimDisk::new(stream_number(seed, &format!("disk {number}")));
-        Machine { disk: Mutex::new(disk), clock: SimClock::default() }
+        Machine { disk: Mutex::new(disk), clock: SimClock::default(), plays_next: AtomicBool::new(false) }
+    }
+
+    /// What the build knows that it runs.
+    pub fn versions(&self) -> Versions {
+        let next = NEXT.filter(|_| self.plays_next.load(Ordering::Relaxed));
+        next.map_or(Versions::SHIPPED, |next| next.versions)
     }
 
     /// The disk, for its present life.
@@ -235,7 +246,10 @@ async fn start(ground: &Ground, number: u32) -> Result<Node, String> {
         peer_addr: None,
         http_addr: http_addr(number).to_string(),
         settings: ground.settings.clone(),
-        storage: StorageSettings::default(),
+        storage: StorageSettings {
+            state: StateSettings { versions: machine.versions(), ..StateSettings::default() },
+            ..StorageSettings::default()
+        },
         start,
     };
     Node::start(options).await.map_err(|error| error.to_string())
@@ -243,18 +257,24 @@ async fn start(ground: &Ground, number: u32) -> Result<Node, String> {
 
 /// Asks the members, one after the other, until one gives this folder a place.
 async fn admission(ground: &Ground, number: u32, instance: u128) -> Place {
-    let request = JoinRequest {
+    let request = || JoinRequest {
         instance,
         peer_addr: peer_addr(number).to_string(),
         http_addr: http_addr(number).to_string(),
         intent: Intent::Voter,
+        versions: ground.machines[&number].versions(),
     };
     let endpoint = Endpoint::bind("0.0.0.0:0").await.expect("a machine has a free port");
     loop {
         for member in ground.machines.keys().filter(|member| **member != number) {
-            let asked = endpoint.call_timeout(http_addr(*member), Admit(request.clone()), ADMISSION_WAIT).await;
-            if let Ok(Ok(place)) = asked {
-                return place;
+            let asked = endpoint.call_timeout(http_addr(*member), Admit(request()), ADMISSION_WAIT).await;
+            match asked {
+                Ok(Ok(place)) => return place,
+                // Who sets the machine up sees what it says, and takes the newer build.
+                Ok(Err(ManageError::Refused(Refusal::NewcomerTooOld { .. }))) => {
+                    ground.machines[&number].plays_next.store(true, Ordering::Relaxed);
+                }
+                _ => {}
             }
             sleep(TRY_AGAIN).await;
         }

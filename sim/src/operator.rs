@@ -6,12 +6,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use holdfast_raft::node::ManageError;
+use holdfast_raft::plan::Refusal;
 use holdfast_raft::types::NodeId;
 use madsim::net::Endpoint;
 use tokio::time::sleep;
 
 use crate::clocks::elapsed;
-use crate::hop::{Remove, Transfer};
+use crate::hop::{RaiseVersion, Remove, Transfer};
 use crate::machine::http_addr;
 use crate::world::World;
 
@@ -62,6 +64,22 @@ impl World {
         sleep(WATCHED_FOR).await;
         if !self.is_in_place(number) {
             self.replace(number).await;
+        }
+    }
+
+    /// Raises the cluster's version, asking again and again until it is done or his time is up.
+    pub async fn raise_version(self: Arc<World>, ends: Duration) {
+        let endpoint = Endpoint::bind("0.0.0.0:0").await.expect("the operator's machine has a free port");
+        while elapsed() < ends {
+            if let Some(leader) = self.leader() {
+                let asked = endpoint.call_timeout(http_addr(leader), RaiseVersion, ANSWER_WAIT).await;
+                self.ground.trace.note(format_args!("operator raises the version: {asked:?}"));
+                match asked {
+                    Ok(Ok(_)) | Ok(Err(ManageError::Refused(Refusal::VersionReached { .. }))) => return,
+                    _ => {}
+                }
+            }
+            sleep(TRY_AGAIN).await;
         }
     }
 

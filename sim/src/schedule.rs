@@ -194,6 +194,13 @@ pub enum What {
     /// An operator takes the node out of the cluster, and in again, as a new one, when the time is up. One that `returns` is first
     /// started on its old folder.
     Leave { node: Target, returns: bool },
+    /// The process ends as an operator has it, and the newer build is started on its folder when the time is up.
+    Upgrade { node: Target },
+    /// The same, with the older build again. Where the cluster's version does not allow it, the node stops, and an operator puts
+    /// the newer one back.
+    Downgrade { node: Target },
+    /// An operator raises the cluster's version, as soon as all members know a higher one; he gives up when the time is up.
+    Raise {},
     /// So many more callers, without a pause, on the machines of the cluster.
     Overload { callers: u32 },
     /// Of 1,000 requests and answers of clients, so many are lost.
@@ -291,6 +298,9 @@ impl What {
             What::Wipe { .. } => "wipe",
             What::Stale { .. } => "stale",
             What::Leave { .. } => "leave",
+            What::Upgrade { .. } => "upgrade",
+            What::Downgrade { .. } => "downgrade",
+            What::Raise {} => "raise",
             What::Overload { .. } => "overload",
             What::Damaged { .. } => "damaged",
             What::HalfOpen { .. } => "half_open",
@@ -327,6 +337,8 @@ impl What {
             | What::Wipe { node, .. }
             | What::Stale { node }
             | What::Leave { node, .. }
+            | What::Upgrade { node }
+            | What::Downgrade { node }
             | What::Pause { node }
             | What::Isolate { node }
             | What::ClockJump { node, .. }

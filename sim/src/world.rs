@@ -464,6 +464,12 @@ impl World {
                 let ends = elapsed() + Duration::from_millis(fault.for_ms);
                 self.operate(self.clone().take_out(number, id, *returns, ends));
             }
+            (What::Upgrade { .. }, Some(number)) => self.rebuild(number, id, true),
+            (What::Downgrade { .. }, Some(number)) => self.rebuild(number, id, false),
+            (What::Raise {}, _) => {
+                let ends = elapsed() + Duration::from_millis(fault.for_ms);
+                self.operate(self.clone().raise_version(ends));
+            }
             (What::Overload { callers }, _) => self.overload(fault, *callers),
             (What::Transfer { .. }, Some(number)) => self.transfer(number),
             (What::BankOutage {}, _) => self.ground.bank.outage(true),
@@ -483,7 +489,9 @@ impl World {
     fn end(self: &Arc<World>, fault: &Fault, target: Option<u32>) {
         let id = fault.id;
         match (&fault.what, target) {
-            (What::Crash { .. }, Some(number)) => self.recover(number, id),
+            (What::Crash { .. } | What::Upgrade { .. } | What::Downgrade { .. }, Some(number)) => {
+                self.recover(number, id)
+            }
             (What::CrashAll { .. }, _) => self.ground.machines.keys().for_each(|number| self.recover(*number, id)),
             (What::Pause { .. }, Some(number)) => self.wake(number, id),
             (What::Isolate { .. }, Some(number)) => self.join(id, &self.links(&[number], true)),
@@ -538,6 +546,12 @@ impl World {
             self.kill(number, true);
             self.start(number);
         }
+    }
+
+    /// A machine stops, and starts with another build when the fault ends.
+    fn rebuild(&self, number: u32, fault: u32, plays_next: bool) {
+        self.crash(number, fault, false);
+        self.ground.machines[&number].plays_next.store(plays_next, Ordering::Relaxed);
     }
 
     fn transfer(self: &Arc<World>, to: u32) {
@@ -768,6 +782,12 @@ impl World {
         }
     }
 
+    /// The machine says that the cluster's version is too new for it, and it runs the older build.
+    fn runs_too_old_a_build(&self, stop: &machine::Stop) -> bool {
+        let is_older = !self.ground.machines[&stop.number].plays_next.load(Ordering::Relaxed);
+        is_older && stop.reason.contains("start a build that knows it")
+    }
+
     /// A machine stopped by itself: expected where its disk fails, else a violation; like a service, it is started again.
     fn bury(self: Arc<World>, stop: machine::Stop) {
         let number = stop.number;
@@ -781,6 +801,12 @@ impl World {
         Handle::current().kill(self.handles[&number].id());
         if broken {
             return;
+        }
+        if self.runs_too_old_a_build(&stop) {
+            self.ground.trace.note(format_args!("operator puts the newer build back on n{number}"));
+            self.ground.machines[&number].plays_next.store(true, Ordering::Relaxed);
+            self.kill(number, false);
+            return self.start(number);
         }
         if self.staff().may_stop(number) {
             return self.operate(self.clone().replace(number));

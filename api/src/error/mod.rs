@@ -288,6 +288,9 @@ impl From<Unavailable> for Fault {
             ),
             Unavailable::Overloaded => Fault::busy("overloaded", "Too many requests are waiting; nothing was done"),
             Unavailable::Stopping => Fault::busy("stopping", "This node is stopping; nothing was done"),
+            Unavailable::Version { .. } => {
+                Fault::busy("version", "The cluster is at a version that does not know this yet; nothing was done")
+            }
             Unavailable::TooLarge => {
                 Fault::one(StatusCode::PAYLOAD_TOO_LARGE, "request_too_large", "The request is too large")
             }

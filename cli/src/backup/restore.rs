@@ -10,7 +10,6 @@ use holdfast_raft::disk::{self, Disk};
 use holdfast_raft::node::{Consistency, Node, Options, Start};
 use holdfast_raft::refound::{self, Refounded, STATE_DIRECTORY};
 use holdfast_raft::settings::Settings;
-use holdfast_raft::storage::StorageSettings;
 use holdfast_raft::transport::grpc::Grpc;
 use serde_json::json;
 
@@ -105,7 +104,7 @@ pub async fn raise_lineage(data: &Path, refounded: &Refounded) -> Result<u16, Fa
         peer_addr: Some(refounded.record.peer_addr.clone()),
         http_addr: refounded.record.http_addr.clone(),
         settings: Settings { voters_target: 1, ..Settings::default() },
-        storage: StorageSettings::default(),
+        storage: crate::versions::storage(),
         start: Start::Continue,
     };
     let node = Node::start(options).await.map_err(|error| complain(&error))?;

@@ -81,6 +81,7 @@ impl From<Failure> for Problem {
             Exit::Damaged => "damaged",
             Exit::Refused => "refused",
             Exit::Unknown => "unknown",
+            Exit::Newer => "newer",
         };
         Problem { code: code.into(), failure }
     }

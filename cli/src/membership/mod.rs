@@ -9,6 +9,7 @@
 mod ask;
 mod catch_up;
 mod init;
+mod raise;
 mod recover;
 mod rejoin;
 mod show;
@@ -44,6 +45,10 @@ pub enum ClusterCommand {
     Remove(OneArgs),
     /// Hand leadership to a voter
     Transfer(OneArgs),
+    /// Show the cluster's version, and which versions the members know
+    Version(raise::VersionArgs),
+    /// Raise the cluster's version, once every member runs a build that knows it; there is no way back
+    Raise(raise::RaiseArgs),
     /// Let one node join that says so itself, by --join: once, within an hour
     Token(token::TokenArgs),
     /// Give a node whose data is damaged or lost a new id and its old place
@@ -108,6 +113,8 @@ pub async fn run(command: ClusterCommand) -> Result<(), Failure> {
     let (json, done) = match command {
         ClusterCommand::Init(args) => (args.reach.json, init::init(&args).await),
         ClusterCommand::Add(args) => (args.reach.json, init::add(&args).await),
+        ClusterCommand::Version(args) => (args.reach.json, raise::version(&args).await),
+        ClusterCommand::Raise(args) => (args.reach.json, raise::raise(&args).await),
         ClusterCommand::Token(args) => (args.reach.json, token::run(&args).await),
         ClusterCommand::Rejoin(args) => (args.reach.json, rejoin::run(&args).await),
         ClusterCommand::Recover(args) => (args.json, recover::run(&args).await),
@@ -156,6 +163,7 @@ async fn status(reach: &Reach) -> Result<(), Problem> {
         return Ok(());
     }
     say!("{}", show::members(&plan));
+    say!("{}", show::version(&plan));
     say!("{}", show::tolerance(&plan.before));
     show::plan(&plan);
     Ok(())

@@ -77,6 +77,7 @@ fn allowed(plan: &Plan, old: u64) -> Result<Join, Problem> {
         http_addr: member.http_addr.clone(),
         intent: Intent::InPlaceOf(old),
         token: None,
+        versions: crate::versions::known(),
     })
 }
 

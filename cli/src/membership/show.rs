@@ -10,7 +10,7 @@ use holdfast_raft::types::Intent;
 pub fn members(plan: &Plan) -> Table {
     let mut table = Table::new();
     table.load_style(presets::UTF8_FULL_CONDENSED);
-    table.set_header(["node", "role", "live", "behind", "peers", "clients"]);
+    table.set_header(["node", "role", "live", "behind", "peers", "clients", "build"]);
     for member in &plan.members {
         let role = match (member.voter, member.intent) {
             (true, _) if member.leads => "leader".to_string(),
@@ -26,9 +26,15 @@ pub fn members(plan: &Plan) -> Table {
             member.lag_entries.map_or("–".to_string(), |lag| lag.to_string()),
             member.peer_addr.clone(),
             member.http_addr.clone(),
+            member.build.as_ref().map_or("–".to_string(), |build| format!("{}, {}", build.name, build.versions)),
         ]);
     }
     table
+}
+
+/// What the cluster works by.
+pub fn version(plan: &Plan) -> String {
+    format!("cluster version {}", plan.version)
 }
 
 /// How many may fail.

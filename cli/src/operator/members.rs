@@ -43,6 +43,7 @@ impl From<Unavailable> for Declined {
             Unavailable::Overloaded => "overloaded",
             Unavailable::TooLarge => "too_large",
             Unavailable::Stopping => "stopping",
+            Unavailable::Version { .. } => "version",
         };
         Declined { status: StatusCode::SERVICE_UNAVAILABLE, code, message: error.to_string() }
     }

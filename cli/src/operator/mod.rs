@@ -15,6 +15,7 @@ mod noted;
 mod profile;
 mod service_keys;
 mod tokens;
+mod version;
 mod views;
 mod waiting;
 
@@ -26,6 +27,7 @@ pub use join::ask_to_join;
 pub use members::Asked;
 pub use service_keys::service_named;
 pub use tokens::{JoinTokens, TokenView};
+pub use version::Raise;
 pub use views::{Join, Joined, MemberView, NewServiceKey, StatusView, parse_hex, place};
 pub use waiting::{Order, WaitingView, wait};
 
@@ -41,6 +43,7 @@ use axum::{Extension, Json, Router};
 use holdfast_ledger::command::{Actor, Command, Submitted};
 use holdfast_ledger::entities::{Operation, Policy};
 use holdfast_raft::node::{Consistency, JoinRequest, ManageError, Node, Unavailable};
+use holdfast_raft::plan::Refusal;
 use holdfast_services::payments::sandbox::Sandbox;
 use holdfast_services::payments::sandbox_server;
 use serde_json::{Value, json};
@@ -75,8 +78,13 @@ impl From<Unavailable> for Refused {
 
 impl From<ManageError> for Refused {
     fn from(error: ManageError) -> Refused {
-        // Who joins asks again: what is refused now will not be for ever.
-        Refused(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+        let status = match &error {
+            // This one stays as it is, whenever it asks.
+            ManageError::Refused(Refusal::NewcomerTooOld { .. }) => StatusCode::CONFLICT,
+            // Who joins asks again: what is refused now will not be for ever.
+            _ => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        Refused(status, error.to_string())
     }
 }
 
@@ -88,12 +96,15 @@ pub fn router(node: Node, serving: Serving, sandbox: Option<Arc<Sandbox>>, token
         .route("/cluster/join", post(join))
         .route("/cluster/plan", post(members::plan))
         .route("/cluster/change", post(members::change))
+        .route("/cluster/version", get(version::look))
+        .route("/cluster/raise", post(version::raise))
         .route("/cluster/policy", get(policy).put(set_policy))
         .route("/cluster/service-keys", post(service_keys::register))
         .route("/events/rows", get(events::rows))
         .route("/audit", post(inspect::audit))
         .route("/verify", post(inspect::scan))
         .route("/debug/profile", get(profile::profile))
+        .merge(version::next_routes())
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(Extension(tokens.clone()))
         .layer(Extension(serving))
@@ -120,7 +131,8 @@ async fn join(
         let message = "a token of this node is needed, which no other node has used: holdfast cluster token";
         return Err(Refused(StatusCode::FORBIDDEN, message.into()));
     }
-    let request = JoinRequest { instance, peer_addr: join.peer_addr, http_addr: join.http_addr, intent: join.intent };
+    let Join { peer_addr, http_addr, intent, versions, .. } = join;
+    let request = JoinRequest { instance, peer_addr, http_addr, intent, versions };
     let known: BTreeSet<_> = node.status().members.into_iter().map(|(id, _, _)| id).collect();
     let admitted = node.admit(request).await?;
     // Who did not hear the answer asks again, and is no second member.

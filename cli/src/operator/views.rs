@@ -1,8 +1,10 @@
 //! What the operator's listener says and is told.
 
+use holdfast_ledger::version::{Version, Versions};
 use holdfast_raft::identity::Place;
 use holdfast_raft::node::Status;
 use holdfast_raft::types::Intent;
+use holdfast_raft::version::Build;
 use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
@@ -20,6 +22,10 @@ pub struct StatusView {
     pub members: Vec<MemberView>,
     /// Leader known, caught up, storage fine, not stopping, and the public listener serves.
     pub ready: bool,
+    /// What the cluster is at, as far as this node has applied.
+    pub version: Version,
+    /// What this node runs, and which versions that knows.
+    pub build: Build,
 }
 
 /// One member, as the membership records it.
@@ -49,6 +55,8 @@ impl From<Status> for StatusView {
             applied_index: status.applied_index,
             members: members.collect(),
             ready: status.ready,
+            version: status.version,
+            build: status.build,
         }
     }
 }
@@ -67,6 +75,9 @@ pub struct Join {
     /// From `holdfast cluster token`, where one is asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
+    /// What its build knows.
+    #[serde(default)]
+    pub versions: Versions,
 }
 
 /// What a joining node is given.

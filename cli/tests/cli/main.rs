@@ -25,3 +25,4 @@ mod rush;
 mod support;
 mod tls;
 mod traces;
+mod upgrade;

@@ -13,6 +13,7 @@ use crate::format::{self, VoteRecord};
 use crate::node::Core;
 use crate::plan::Change;
 use crate::proposer::batch;
+use crate::raise::RaiseMessage;
 use crate::session::{Acceptor, Admission, Failure, Handler, Hello, Refused, Welcome};
 
 /// Lets peers of this cluster in.
@@ -54,11 +55,40 @@ impl Door {
     }
 }
 
+impl Door {
+    /// Whether the peer knows the cluster's version, and this node the one that the peer has come to.
+    fn check_version(&self, hello: &Hello) -> Result<(), Refused> {
+        let links = &self.core.links;
+        let (version, own) = (links.version(), links.build());
+        if !own.versions.contains(hello.version) {
+            let refused = Refused::Version { node_id: links.place.node_id, build: own, version: hello.version };
+            // A member says so: this node has nothing to say in a cluster that it cannot follow.
+            if self.core.record_of(hello.node_id).is_some() {
+                links.too_old(hello.version);
+            }
+            return Err(refused);
+        }
+        if !hello.build.versions.contains(version) {
+            return Err(Refused::Version { node_id: hello.node_id, build: hello.build.clone(), version });
+        }
+        Ok(())
+    }
+}
+
 impl Acceptor for Door {
     fn accept<'a>(&'a self, hello: &'a Hello) -> BoxFuture<'a, Admission> {
         async move {
             self.check(hello)?;
-            let welcome = Welcome { reach: self.core.links.reach().await? };
+            self.check_version(hello)?;
+            let links = &self.core.links;
+            let welcome = Welcome { reach: links.reach().await?, build: links.build(), version: links.version() };
+            links.heard_build(hello.node_id, hello.build.clone());
+            tracing::debug!(
+                node_id = hello.node_id,
+                build = hello.build.name,
+                applied = hello.applied,
+                "a peer is let in"
+            );
             let handler = Requests { core: self.core.clone(), incoming: Incoming::default() };
             Ok((welcome, Box::new(handler) as Box<dyn Handler>))
         }
@@ -97,6 +127,7 @@ impl Handler for Requests {
             method::MANAGE => manage(core, body).boxed(),
             method::PROGRESS => async move { Ok(format::encode(&core.progress_here().await)) }.boxed(),
             method::PLAN => plan(core, body).boxed(),
+            method::RAISE => raise(core, body).boxed(),
             method::SNAPSHOT_BEGIN => self.incoming.begin(core, body),
             method::SNAPSHOT_CHUNK => self.incoming.chunk(body),
             method::SNAPSHOT_END => self.incoming.end(core, body),
@@ -146,7 +177,7 @@ async fn transfer_leader(core: Arc<Core>, body: Bytes) -> Answer {
 
 /// Proposals that another node forwards: each group is answered for itself.
 async fn propose(core: Arc<Core>, body: Bytes) -> Answer {
-    let groups = batch::decode_groups(body).map_err(malformed)?;
+    let groups = batch::decode_groups(body, core.versions).map_err(malformed)?;
     let proposer = core.proposer();
     let answers = groups.into_iter().map(|group| proposer.propose(group, true));
     Ok(format::encode(&futures_util::future::join_all(answers).await))
@@ -155,6 +186,11 @@ async fn propose(core: Arc<Core>, body: Bytes) -> Answer {
 async fn plan(core: Arc<Core>, body: Bytes) -> Answer {
     let change: Option<Change> = format::decode(&body).map_err(malformed)?;
     Ok(format::encode(&core.plan_here(change).await))
+}
+
+async fn raise(core: Arc<Core>, body: Bytes) -> Answer {
+    let message: RaiseMessage = format::decode(&body).map_err(malformed)?;
+    Ok(format::encode(&core.raise_here(message).await))
 }
 
 async fn manage(core: Arc<Core>, body: Bytes) -> Answer {

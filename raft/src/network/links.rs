@@ -2,21 +2,25 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
+use holdfast_ledger::version::{Version, Versions};
 use openraft::type_config::TypeConfigExt;
+use openraft_rt::WatchReceiver as _;
 
 use super::floors::Floors;
-use crate::damage::{Damage, Fatal};
+use crate::damage::{Damage, Fatal, Fault};
 use crate::format::{LogIdRecord, VoteRecord};
 use crate::identity::Place;
 use crate::session::{CallError, Hello, Lane, OpenError, Reach, Refused, Session};
 use crate::settings::Settings;
-use crate::state::Raft;
+use crate::state::{ClusterVersion, Raft};
 use crate::transport::Transport;
 use crate::types::{NodeId, NodeRecord, TypeConfig};
+use crate::version::Build;
 
 /// Why a peer did not answer.
 #[derive(Debug, thiserror::Error)]
@@ -49,11 +53,23 @@ pub struct Links {
     fatal: Fatal,
     slots: Mutex<BTreeMap<(NodeId, Lane), Slot>>,
     raft: OnceLock<Raft>,
+    /// What this build knows, as it runs.
+    versions: Versions,
+    /// What the cluster is at, as far as this node has applied.
+    version: ClusterVersion,
+    /// What peers said of themselves when they last greeted or were greeted.
+    builds: Mutex<BTreeMap<NodeId, Build>>,
 }
 
 impl Links {
-    /// `place` and `instance` say who this node is.
-    pub fn new(transport: Arc<dyn Transport>, place: Place, instance: u128, settings: Settings, fatal: Fatal) -> Links {
+    /// `place` and `instance` say who this node is, `versions` what it knows, `version` what the cluster is at.
+    pub fn new(
+        transport: Arc<dyn Transport>,
+        (place, instance): (Place, u128),
+        settings: Settings,
+        fatal: Fatal,
+        (versions, version): (Versions, ClusterVersion),
+    ) -> Links {
         Links {
             transport,
             place,
@@ -63,7 +79,38 @@ impl Links {
             floors: Floors::default(),
             slots: Mutex::default(),
             raft: OnceLock::new(),
+            versions,
+            version,
+            builds: Mutex::default(),
         }
+    }
+
+    /// What the cluster is at, as far as this node has applied.
+    pub fn version(&self) -> Version {
+        self.version.load(Ordering::Acquire)
+    }
+
+    /// What this node runs.
+    pub fn build(&self) -> Build {
+        Build::of(self.versions)
+    }
+
+    /// A peer has said what it runs.
+    pub fn heard_build(&self, id: NodeId, build: Build) {
+        self.builds.lock().expect("nothing panics while it holds the builds").insert(id, build);
+    }
+
+    /// What the peers run that have said so, and `own` of this node.
+    pub fn builds(&self, own: Build) -> BTreeMap<NodeId, Build> {
+        let mut builds = self.builds.lock().expect("nothing panics while it holds the builds").clone();
+        builds.insert(self.place.node_id, own);
+        builds
+    }
+
+    /// The cluster is at a version that this node does not know: it stops.
+    pub fn too_old(&self, version: Version) {
+        let what = "the cluster".to_string();
+        self.fatal.latch(Fault::Version { what, found: version, known: self.versions });
     }
 
     /// Tells the links of the node that they serve, once there is one.
@@ -88,6 +135,12 @@ impl Links {
         })
         .await
         .map_err(|_| Refused::Stopping)
+    }
+
+    /// The last entry that openraft says is applied.
+    fn applied(&self) -> u64 {
+        let Some(raft) = self.raft.get() else { return 0 };
+        raft.metrics().borrow_watched().last_applied.map_or(0, |id| id.index())
     }
 
     /// The session to a peer for `lane`, opened if there is none. Whoever gives up waiting does not end the opening: a vote's time
@@ -117,6 +170,9 @@ impl Links {
             expected_node_id: to,
             expected_instance: record.instance,
             lane,
+            build: self.build(),
+            version: self.version(),
+            applied: self.applied(),
         };
         let timeout = self.settings.connect_timeout();
         // As it is before the peer is asked: it may acknowledge more while its answer is under way.
@@ -129,7 +185,14 @@ impl Links {
             // The peer remembers what this node had acknowledged; another may not, and would let it vote.
             self.fatal.latch(Damage::WentBack { what: what.into() }.into());
         }
+        if let Err(OpenError::Refused(Refused::Version { node_id, version, .. })) = &opened
+            && *node_id == self.place.node_id
+            && !self.versions.contains(*version)
+        {
+            self.too_old(*version);
+        }
         let session = opened?;
+        self.heard_build(to, session.welcome().build.clone());
         if let Some(what) = floor.missed_by(&session.welcome().reach) {
             tracing::error!(node_id = to, what, "a peer has lost data that it had acknowledged; it is refused");
             return Err(OpenError::Refused(Refused::WentBack { node_id: to, what: what.into(), floor }));

@@ -27,6 +27,7 @@ pub mod method {
     pub const SNAPSHOT_END: u8 = 11;
     pub const PROGRESS: u8 = 12;
     pub const PLAN: u8 = 13;
+    pub const RAISE: u8 = 14;
 }
 
 /// A body that is not what its method asks for.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures_util::future::{Either, select};
 use holdfast_ledger::outcome::Applied;
 use holdfast_ledger::planted::{self, Bug, at_work};
+use holdfast_ledger::version::{Version, Versions};
 use openraft::errors::{ClientWriteError, RaftError};
 use openraft::type_config::TypeConfigExt;
 use openraft::{RaftMetrics, ReadPolicy, ServerState};
@@ -46,6 +47,8 @@ pub(crate) struct Core {
     pub stages: Arc<Stages>,
     pub settings: Settings,
     pub stop: Stop,
+    /// What this build knows, as it runs.
+    pub versions: Versions,
     /// The id of the data folder.
     pub instance: u128,
     /// How this node wants to be known.
@@ -179,7 +182,7 @@ impl Core {
     /// Tells what an entry would do if it were the next, for [`Bug::PublishBeforeCommit`].
     fn foresee(&self, Payload(payload): &Payload) {
         let next = self.metrics().last_log_index.unwrap_or_default() + 1;
-        let (Ok(state), Ok(batch)) = (self.state(), holdfast_ledger::codec::decode(payload)) else { return };
+        let (Ok(state), Ok(batch)) = (self.state(), self.versions.read(payload)) else { return };
         planted::foresee(self.node_id(), state.foresee(next, &batch));
     }
 }
@@ -201,6 +204,10 @@ impl Carrier for Core {
         // Without a state this node has stopped, and what is stamped goes nowhere.
         let ledger_ms = || self.state().map_or(0, |state| state.with_state(|state| state.meta().now_ms));
         self.guard.stamp(ledger_ms).time_ms
+    }
+
+    fn version(&self) -> Version {
+        self.links.version()
     }
 
     async fn write(&self, payload: Payload) -> Carried<Applied> {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use holdfast_ledger::command::{Actor, Command, Submitted};
 use holdfast_ledger::planted;
 use openraft::errors::{ChangeMembershipError, ClientWriteError, RaftError};
 use openraft::type_config::TypeConfigExt;
@@ -17,8 +18,11 @@ use crate::network::LinkError;
 use crate::network::message::{ManageAnswer, ManageMessage, method};
 use crate::plan::{Change, Plan, Refusal, View};
 use crate::proposer::Leader;
+use crate::proposer::batch::Group;
+use crate::raise::{self, RaiseMessage, RaisePlan};
 use crate::session::{CallError, Lane};
 use crate::types::{Intent, LogId, NodeId, NodeRecord, TypeConfig};
+use crate::version::Build;
 
 /// Between two attempts at a change while another one is under way.
 const TRY_AGAIN: Duration = Duration::from_millis(50);
@@ -116,6 +120,49 @@ impl Core {
         Ok(plan)
     }
 
+    /// Raises the cluster's version or says what that would do; asks the leader, if that is another node.
+    pub async fn raise(&self, message: RaiseMessage) -> Result<RaisePlan, ManageError> {
+        self.check_running()?;
+        match self.leader() {
+            Leader::Me => self.raise_here(message).await,
+            Leader::Other(to, record) => {
+                let body = format::encode(&message);
+                let timeout = self.settings.proposal_timeout();
+                match self.links.call(to, &record, Lane::Proposals, method::RAISE, &body, timeout).await {
+                    Ok(answer) => format::decode(&answer).unwrap_or(Err(Unavailable::Unknown.into())),
+                    Err(error) if error.not_sent() => Err(Unavailable::NoLeader.into()),
+                    Err(_) => Err(Unavailable::Unknown.into()),
+                }
+            }
+            Leader::Unknown => Err(Unavailable::NoLeader.into()),
+        }
+    }
+
+    /// Raises the cluster's version or says what that would do, if this node leads. Nobody joins meanwhile.
+    pub async fn raise_here(&self, message: RaiseMessage) -> Result<RaisePlan, ManageError> {
+        if !self.leads() {
+            return Err(Unavailable::NoLeader.into());
+        }
+        let _one_at_a_time = self.members.lock().await;
+        let view = self.answering(self.view().await?).await;
+        let plan = raise::plan(&view, Build::of(self.versions), message.to);
+        if !message.make {
+            return Ok(plan);
+        }
+        if let Some(refusal) = plan.refusal {
+            return Err(refusal.into());
+        }
+        let command = Command::RaiseVersion { to: plan.to };
+        let submitted = Submitted { actor: Actor::System, idempotency: None, command };
+        let answers = self.proposer().propose(Group::encode(&[submitted]), false).await?;
+        let version = self.links.version();
+        match answers.first().map(|answer| &answer.outcome.settled) {
+            Some(Ok(_)) => Ok(RaisePlan { version: plan.to, ..plan }),
+            Some(Err(_)) => Err(Refusal::VersionReached { version }.into()),
+            None => Err(Unavailable::Unknown.into()),
+        }
+    }
+
     /// Makes a change, if this node leads.
     pub async fn manage_here(&self, message: ManageMessage) -> ManageAnswer {
         if !self.leads() {
@@ -144,6 +191,9 @@ impl Core {
         let (view, at) = self.view_at().await?;
         if view.unfinished().is_some() {
             return Err(Refusal::Unfinished.into());
+        }
+        if !request.versions.contains(view.version) {
+            return Err(Refusal::NewcomerTooOld { knows: request.versions, version: view.version }.into());
         }
         let record = members::record(&request);
         if let Some((id, known)) = view.member_of(request.instance) {
@@ -303,6 +353,8 @@ impl Core {
             lag_entries: lag.collect(),
             leader: self.node_id(),
             basis: at.map_or(0, |at| at.index()),
+            version: self.links.version(),
+            builds: self.links.builds(Build::of(self.versions)),
         };
         Ok((view, at))
     }

@@ -5,12 +5,14 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
+use holdfast_ledger::command::{Actor, Command, Submitted};
+use holdfast_ledger::version::{FIRST, Version, Versions};
 use openraft::ServerState;
 use openraft::type_config::TypeConfigExt;
 
-use super::{Core, Options, Start, StartError, tasks};
+use super::{Core, Options, Start, StartError, Unavailable, tasks};
 use crate::clock::ClockGuard;
-use crate::damage::Damage;
+use crate::damage::{Damage, Fault};
 use crate::disk::SharedDisk;
 use crate::identity::{Identity, Place};
 use crate::log_store::LogStore;
@@ -18,15 +20,19 @@ use crate::network::message::ManageMessage;
 use crate::network::{Links, Network};
 use crate::plan::Change;
 use crate::proposer::Proposer;
+use crate::proposer::batch::Group;
 use crate::reads::Reads;
 use crate::runtime;
 use crate::state::Raft;
 use crate::stop::Stop;
 use crate::storage::Storage;
 use crate::types::{Intent, NodeRecord, TypeConfig};
+use crate::version;
 
 /// The node that begins a cluster. Ids given later are log indexes of entries after its first ones, so never this.
 const FIRST_NODE_ID: u64 = 1;
+/// Between two attempts of a founder to say at which version its cluster begins.
+const FOUND_AGAIN: Duration = Duration::from_millis(100);
 /// How long a stopping node waits for what is under way, and for somebody to take leadership over.
 const DRAIN: Duration = Duration::from_secs(2);
 
@@ -43,7 +49,8 @@ pub(super) async fn start(options: Options) -> Result<Arc<Core>, StartError> {
         start,
     } = options;
     let config = settings.raft_config().map_err(|error| StartError::Settings(error.to_string()))?;
-    let (identity, place) = open_identity(disk.clone(), start).await?;
+    let versions = storage_settings.state.versions;
+    let (identity, place) = open_identity(disk.clone(), versions, start).await?;
     if matches!(start, Start::Joined(_)) {
         settle(disk.clone(), identity, place).await?;
     }
@@ -60,11 +67,18 @@ pub(super) async fn start(options: Options) -> Result<Arc<Core>, StartError> {
     let storage = Storage::open(disk.clone(), storage_settings).await?;
     let closing = storage.closing();
     let Storage { log, machine, state, fatal, stages } = storage;
-    let links = Arc::new(Links::new(transport, place, identity.instance, settings.clone(), fatal.clone()));
+    let links = Arc::new(Links::new(
+        transport,
+        (place, identity.instance),
+        settings.clone(),
+        fatal.clone(),
+        (versions, state.version()),
+    ));
     let raft = Raft::new(place.node_id, Arc::new(config), Network::new(links.clone()), log, machine)
         .await
         .map_err(|error| StartError::Replication(error.to_string()))?;
     links.attach(raft.clone());
+    let founds = identity.place.is_none() && matches!(start, Start::Bootstrap | Start::BootstrapAs(_));
     begin(&raft, start, &identity, &record).await?;
     settle(disk, identity, place).await?;
 
@@ -76,6 +90,7 @@ pub(super) async fn start(options: Options) -> Result<Arc<Core>, StartError> {
         fatal,
         stages,
         settings,
+        versions,
         stop: Stop::default(),
         instance: identity.instance,
         record,
@@ -90,12 +105,27 @@ pub(super) async fn start(options: Options) -> Result<Arc<Core>, StartError> {
     let _ = core.proposer.set(Proposer::start(core.clone(), &core.settings, core.stop.clone()));
     let _ = core.reads.set(Reads::start(core.clone(), &core.settings, core.stop.clone()));
     tasks::start(&core, listener);
+    if founds && versions.max > FIRST {
+        tokio::spawn(found_at(core.clone(), versions.max));
+    }
     Ok(core)
 }
 
+/// A new cluster begins at the highest version that its founder knows. One that dies before it has said so leaves it to an operator.
+async fn found_at(core: Arc<Core>, version: Version) {
+    let command = Command::RaiseVersion { to: version };
+    let group = Group::encode(&[Submitted { actor: Actor::System, idempotency: None, command }]);
+    while core.proposer().propose(group.clone(), false).await == Err(Unavailable::NoLeader) {
+        if !core.sleep(FOUND_AGAIN).await {
+            return;
+        }
+    }
+}
+
 /// The folder's identity, and the place that it has or asks for.
-async fn open_identity(disk: SharedDisk, start: Start) -> Result<(Identity, Place), StartError> {
+async fn open_identity(disk: SharedDisk, versions: Versions, start: Start) -> Result<(Identity, Place), StartError> {
     let opened = runtime::blocking(move || {
+        version::check_folder(&*disk, versions)?;
         let identity = Identity::open(&*disk)?;
         // The log is begun before the place is written: a folder that has its place and no log has lost it, votes and all.
         match identity.place {
@@ -103,7 +133,7 @@ async fn open_identity(disk: SharedDisk, start: Start) -> Result<(Identity, Plac
             _ => Ok(identity),
         }
     });
-    let identity = opened.await.map_err(StartError::Disk)?;
+    let identity = opened.await.map_err(disk_error)?;
     let place = match (identity.place, start) {
         (Some(place), _) => place,
         (None, Start::Joined(place)) => place,
@@ -112,6 +142,14 @@ async fn open_identity(disk: SharedDisk, start: Start) -> Result<(Identity, Plac
         (None, Start::Continue) => return Err(StartError::NoCluster),
     };
     Ok((identity, place))
+}
+
+/// A fault that was met on the way, or an error of the disk.
+fn disk_error(error: std::io::Error) -> StartError {
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<Fault>()) {
+        Some(fault @ Fault::Version { .. }) => StartError::Fault(fault.clone()),
+        _ => StartError::Disk(error),
+    }
 }
 
 /// Writes the folder's place down: for who joins, before anything of the cluster is stored under it; for who begins a

@@ -187,6 +187,7 @@ async fn announce(core: Arc<Core>) {
             peer_addr: core.record.peer_addr.clone(),
             http_addr: core.record.http_addr.clone(),
             intent: known.intent,
+            versions: core.versions,
         };
         if let Err(error) = core.manage(ManageMessage::Admit(request)).await {
             tracing::info!(%error, "this node's new address is not known to the cluster yet");

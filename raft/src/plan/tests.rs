@@ -19,6 +19,8 @@ fn view(nodes: u64, voters: u64) -> View {
         lag_entries: (2..=nodes).map(|id| (id, 0)).collect(),
         leader: 1,
         basis: 7,
+        version: 1,
+        builds: BTreeMap::new(),
     }
 }
 

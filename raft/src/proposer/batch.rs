@@ -4,6 +4,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use holdfast_ledger::codec;
 use holdfast_ledger::command::Submitted;
 use holdfast_ledger::limits::ENTRY_COMMANDS_MAX;
+use holdfast_ledger::version::{FIRST, Version, Versions};
 
 use crate::network::message::MessageError;
 use crate::types::Payload;
@@ -22,7 +23,12 @@ pub struct Group {
 
 impl Group {
     pub fn encode(commands: &[Submitted]) -> Group {
-        Group::of(commands.iter().map(codec::encode).collect())
+        let encoded = commands.iter().map(|submitted| {
+            let mut bytes = Vec::with_capacity(128);
+            codec::encode_as(&mut bytes, submitted.command.needs(), submitted);
+            Bytes::from(bytes)
+        });
+        Group::of(encoded.collect())
     }
 
     fn of(commands: Vec<Bytes>) -> Group {
@@ -39,19 +45,24 @@ impl Group {
         self.bytes
     }
 
+    /// The lowest version of a cluster that knows all commands: each says so in its first byte.
+    pub fn needs(&self) -> Version {
+        self.commands.iter().filter_map(|command| command.first()).copied().max().unwrap_or(FIRST)
+    }
+
     /// Whether an entry can carry it at all.
     pub fn fits(&self, entry_bytes_max: usize) -> bool {
         self.commands.len() <= ENTRY_COMMANDS_MAX && self.bytes <= entry_bytes_max
     }
 }
 
-/// The encoded [`Batch`](holdfast_ledger::command::Batch) of all commands of `groups`, with this stamp: the same bytes as if
-/// the batch had been built and encoded as a whole.
-pub fn payload<'a>(time_ms: u64, groups: impl Iterator<Item = &'a Group> + Clone) -> Payload {
+/// The encoded [`Batch`](holdfast_ledger::command::Batch) of all commands of `groups`, with this stamp, in a cluster at `version`:
+/// the same bytes as if the batch had been built and encoded as a whole.
+pub fn payload<'a>(version: Version, time_ms: u64, groups: impl Iterator<Item = &'a Group> + Clone) -> Payload {
     let (count, bytes) =
         groups.clone().fold((0, 0), |(count, bytes), group| (count + group.commands.len(), bytes + group.bytes));
     let mut out = BytesMut::with_capacity(BATCH_HEADER_BYTES + bytes);
-    out.put_u8(codec::FORMAT_VERSION);
+    out.put_u8(version);
     out.put_u64_le(time_ms);
     out.put_u64_le(count as u64);
     for command in groups.flat_map(|group| &group.commands) {
@@ -76,8 +87,8 @@ pub fn encode_groups<'a>(groups: impl ExactSizeIterator<Item = &'a Group> + Clon
     out.freeze()
 }
 
-/// Reads what [`encode_groups`] wrote, and makes sure that each command can be decoded: what stands in the log must.
-pub fn decode_groups(mut from: Bytes) -> Result<Vec<Group>, MessageError> {
+/// Reads what [`encode_groups`] wrote, and makes sure that each command can be decoded here: what stands in the log must.
+pub fn decode_groups(mut from: Bytes, known: Versions) -> Result<Vec<Group>, MessageError> {
     let count = from.try_get_u32_le()? as usize;
     let mut groups = Vec::new();
     for _ in 0..count {
@@ -88,7 +99,7 @@ pub fn decode_groups(mut from: Bytes) -> Result<Vec<Group>, MessageError> {
                 return Err(MessageError::Short);
             }
             let command = from.split_to(length);
-            codec::decode::<Submitted>(&command).map_err(crate::format::FormatError::from)?;
+            known.read::<Submitted>(&command).map_err(crate::format::FormatError::from)?;
             commands.push(command);
         }
         groups.push(Group::of(commands));
@@ -113,23 +124,26 @@ mod tests {
     fn an_entry_is_the_encoded_batch_byte_for_byte() {
         let groups = [Group::encode(&[submitted(1), submitted(2)]), Group::encode(&[submitted(3)])];
         let batch = Batch { time_ms: 77, commands: vec![submitted(1), submitted(2), submitted(3)] };
-        assert_eq!(payload(77, groups.iter()).0, codec::encode(&batch));
-        assert_eq!(codec::decode::<Batch>(&payload(77, groups.iter()).0), Ok(batch));
+        assert_eq!(payload(1, 77, groups.iter()).0, codec::encode(&batch));
+        assert_eq!(codec::decode::<Batch>(&payload(1, 77, groups.iter()).0), Ok(batch));
     }
 
     #[test]
     fn forwarded_groups_come_back_as_they_went() {
         let groups = vec![Group::encode(&[submitted(1), submitted(2)]), Group::encode(&[submitted(3)])];
         let message = encode_groups(groups.iter());
-        assert_eq!(decode_groups(message.clone()), Ok(groups));
+        assert_eq!(decode_groups(message.clone(), Versions::SHIPPED), Ok(groups));
         for length in 0..message.len() {
-            assert!(decode_groups(message.slice(..length)).is_err(), "cut at {length}");
+            assert!(decode_groups(message.slice(..length), Versions::SHIPPED).is_err(), "cut at {length}");
         }
     }
 
     #[test]
     fn a_command_that_cannot_be_decoded_is_not_taken() {
         let group = Group::of(vec![Bytes::from_static(b"\x01nonsense")]);
-        assert!(matches!(decode_groups(encode_groups([group].iter())), Err(MessageError::Format(_))));
+        assert!(matches!(
+            decode_groups(encode_groups([group].iter()), Versions::SHIPPED),
+            Err(MessageError::Format(_))
+        ));
     }
 }

@@ -19,6 +19,7 @@ use futures_util::future::{Either, select};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use holdfast_ledger::outcome::Applied;
 use holdfast_ledger::planted::{Bug, at_work};
+use holdfast_ledger::version::{FIRST, Version};
 use openraft::type_config::TypeConfigExt;
 use openraft::type_config::alias::InstantOf;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
@@ -68,6 +69,11 @@ pub trait Carrier: Send + Sync + 'static {
 
     /// The leader's time for an entry.
     fn stamp(&self) -> impl Future<Output = u64> + Send;
+
+    /// What the cluster is at, as far as this node has applied.
+    fn version(&self) -> Version {
+        FIRST
+    }
 
     /// Writes one entry and waits until it is applied.
     fn write(&self, payload: Payload) -> impl Future<Output = Carried<Applied>> + Send;
@@ -235,6 +241,7 @@ async fn carry<C: Carrier>(carrier: Arc<C>, batch: VecDeque<Proposal>, settings:
         if at_work(Bug::RetryBlindly) {
             deadline = TypeConfig::now() + settings.proposal_timeout();
         }
+        batch = refuse_early(&*carrier, batch);
         batch = match carrier.leader() {
             Leader::Me => write(&*carrier, batch, deadline, slow).await,
             Leader::Other(id, record) => forward(&*carrier, id, &record, batch, deadline).await,
@@ -252,6 +259,17 @@ async fn carry<C: Carrier>(carrier: Arc<C>, batch: VecDeque<Proposal>, settings:
     }
 }
 
+/// Answers what the cluster's version does not know yet. Returns the others.
+fn refuse_early<C: Carrier>(carrier: &C, batch: Vec<Proposal>) -> Vec<Proposal> {
+    let version = carrier.version();
+    let (batch, early): (Vec<_>, Vec<_>) = batch.into_iter().partition(|proposal| proposal.group.needs() <= version);
+    for proposal in early {
+        let needs = proposal.group.needs();
+        proposal.answer(Err(Unavailable::Version { needs, version }));
+    }
+    batch
+}
+
 fn answer_all(batch: Vec<Proposal>, error: Unavailable) {
     for proposal in batch {
         proposal.answer(Err(error.clone()));
@@ -267,7 +285,7 @@ async fn write<C: Carrier>(
 ) -> Vec<Proposal> {
     let begun = TypeConfig::now();
     let time_ms = carrier.stamp().await;
-    let payload = batch::payload(time_ms, batch.iter().map(|proposal| &proposal.group));
+    let payload = batch::payload(carrier.version(), time_ms, batch.iter().map(|proposal| &proposal.group));
     let written = TypeConfig::timeout_at(deadline, carrier.write(payload)).await;
     match written.unwrap_or(Carried::Unknown) {
         Carried::Answered(applied) => {

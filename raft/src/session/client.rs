@@ -119,8 +119,8 @@ impl Session {
     }
 
     /// What the peer said of itself.
-    pub fn welcome(&self) -> Welcome {
-        self.welcome
+    pub fn welcome(&self) -> &Welcome {
+        &self.welcome
     }
 
     pub fn is_closed(&self) -> bool {

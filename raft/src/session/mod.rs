@@ -14,10 +14,12 @@ mod client;
 mod server;
 pub mod wire;
 
+use holdfast_ledger::version::Version;
 use serde::{Deserialize, Serialize};
 
 use crate::format::{LogIdRecord, VoteRecord};
 use crate::types::NodeId;
+use crate::version::Build;
 
 pub use client::{Call, CallError, OpenError, Session};
 pub use server::{Acceptor, Admission, Handler, serve};
@@ -75,12 +77,21 @@ pub struct Hello {
     pub expected_node_id: NodeId,
     pub expected_instance: u128,
     pub lane: Lane,
+    pub build: Build,
+    /// What its cluster is at, as far as it has applied. It stands before all that could differ between versions.
+    #[serde(skip)]
+    pub version: Version,
+    /// The last entry that it has applied, where the cluster's version says so.
+    #[serde(skip)]
+    pub applied: u64,
 }
 
 /// What the side that was connected to says when it lets the other in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Welcome {
     pub reach: Reach,
+    pub build: Build,
+    pub version: Version,
 }
 
 /// Why a session was refused.
@@ -98,6 +109,11 @@ pub enum Refused {
     WentBack { node_id: NodeId, what: String, floor: Floor },
     #[error("this node is stopping")]
     Stopping,
+    #[error(
+        "node {node_id} runs {}, which knows {}, and the cluster is at version {version}: start it with a build that knows it",
+        .build.name, .build.versions
+    )]
+    Version { node_id: NodeId, build: Build, version: Version },
     /// The certificate is another node's.
     #[error("the certificate stands for {holder}, not for node {node_id}")]
     Certificate { holder: String, node_id: NodeId },

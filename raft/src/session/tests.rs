@@ -8,6 +8,8 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::sync::Semaphore;
 
+use holdfast_ledger::version::Versions;
+
 use super::*;
 use crate::transport::memory::MemoryNetwork;
 use crate::transport::principal::{Principal, Who};
@@ -45,7 +47,10 @@ impl Acceptor for Host {
             if !known {
                 return Err(Refused::OtherInstance { node_id: hello.node_id });
             }
-            Ok((Welcome { reach: Reach::default() }, Box::new(handler) as Box<dyn Handler>))
+            Ok((
+                Welcome { reach: Reach::default(), build: Build::of(Versions::SHIPPED), version: 1 },
+                Box::new(handler) as Box<dyn Handler>,
+            ))
         }
         .boxed()
     }
@@ -80,6 +85,9 @@ fn hello(node_id: NodeId) -> Hello {
         expected_node_id: 2,
         expected_instance: 2,
         lane: Lane::Control,
+        build: Build::of(Versions::SHIPPED),
+        version: 1,
+        applied: 0,
     }
 }
 

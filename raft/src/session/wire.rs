@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! crc32c of all that follows (4) | kind (1) | …
-//! HELLO     magic (8) | protocol version (2) | record
+//! HELLO     magic (8) | protocol version (2) | cluster version (1) | … as that version has it | record
 //! WELCOME   record
 //! REFUSED   record
 //! REQUEST   id (8) | method (1) | body
@@ -14,9 +14,11 @@
 //! a faulty network card let through; a frame that fails it ends the session.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+use holdfast_ledger::version::{Version, Versions};
 
 use super::{Failure, Hello, Refused, Welcome};
 use crate::format;
+use crate::version::{greets_with_applied, readable};
 
 /// The first bytes of every session: whoever speaks something else is told apart at once.
 pub const MAGIC: &[u8; 8] = b"holdfast";
@@ -44,6 +46,8 @@ pub enum WireError {
     Magic,
     #[error("the peer speaks version {found} of the protocol, this build version {PROTOCOL_VERSION}")]
     Version { found: u16 },
+    #[error("the peer's cluster is at version {found}, and this build knows {known}: start a build that knows it")]
+    ClusterVersion { found: Version, known: Versions },
     #[error("a frame cannot be read: {0}")]
     Malformed(String),
     #[error("a frame of another kind was expected")]
@@ -85,6 +89,10 @@ pub fn hello(hello: &Hello) -> Bytes {
     let mut frame = begin(HELLO, 256);
     frame.put_slice(MAGIC);
     frame.put_u16_le(PROTOCOL_VERSION);
+    frame.put_u8(hello.version);
+    if greets_with_applied(hello.version) {
+        frame.put_u64_le(hello.applied);
+    }
     frame.put(format::encode(hello));
     seal(frame)
 }
@@ -151,14 +159,23 @@ pub fn open(mut frame: Bytes) -> Result<Frame, WireError> {
 }
 
 fn open_hello(mut frame: Bytes) -> Result<Frame, WireError> {
+    let bytes = frame.len();
     if frame.len() < MAGIC.len() + 2 || frame[..MAGIC.len()] != MAGIC[..] {
         return Err(WireError::Magic);
     }
     frame.advance(MAGIC.len());
-    match frame.get_u16_le() {
-        PROTOCOL_VERSION => Ok(Frame::Hello(format::decode(&frame)?)),
-        found => Err(WireError::Version { found }),
+    let found = frame.get_u16_le();
+    if found != PROTOCOL_VERSION {
+        return Err(WireError::Version { found });
     }
+    let short = |_| WireError::Short { bytes };
+    let version = frame.try_get_u8().map_err(short)?;
+    if !readable().contains(version) {
+        return Err(WireError::ClusterVersion { found: version, known: readable() });
+    }
+    let applied = if greets_with_applied(version) { frame.try_get_u64_le().map_err(short)? } else { 0 };
+    let hello: Hello = format::decode(&frame)?;
+    Ok(Frame::Hello(Hello { version, applied, ..hello }))
 }
 
 #[cfg(test)]

@@ -150,7 +150,7 @@ impl Flusher {
         self.disk.sync_dir(&directory).map_err(storage(doing))?;
         let engine = self.disk.open_engine(&directory, Purpose::State).map_err(engine_fault(doing))?;
         #[cfg_attr(not(feature = "planted"), expect(unused_mut, reason = "changed by a planted bug alone"))]
-        let (mut state, mark) = folder::load(&engine, shared.settings.cache_bytes_max)?;
+        let (mut state, mark) = folder::load(&engine, shared.settings.cache_bytes_max, shared.settings.versions)?;
         #[cfg(feature = "planted")]
         if at_work(Bug::DropKeysAtSnapshot) {
             state.forget_keys().map_err(|error| Fault::Storage { doing, reason: error.to_string() })?;
@@ -159,6 +159,7 @@ impl Flusher {
             let (what, reason) = (format!("snapshot {}", files.path()), "it holds another position".to_string());
             return Err(Damage::Unreadable { what, reason }.into());
         }
+        shared.come_to(state.meta().version)?;
         reach(Point::SnapshotCopied);
         folder::point(&self.disk, &directory)?;
         reach(Point::AfterSnapshotInstall);

@@ -9,6 +9,9 @@
 use std::sync::Arc;
 
 use holdfast_ledger::State;
+use holdfast_ledger::store::Read as _;
+use holdfast_ledger::tables::Table;
+use holdfast_ledger::version::Versions;
 use openraft::storage::SnapshotMeta as OpenraftMeta;
 
 use super::store::StateStore;
@@ -18,6 +21,7 @@ use crate::engine::{Change, Engine, EngineError, SharedEngine, TableNumber};
 use crate::format::{self, SnapshotMetaRecord};
 use crate::snapshot::Shelf;
 use crate::types::{LogId, SnapshotMeta, StoredMembership};
+use crate::version;
 
 const POINTER_FILE: &str = "state-directory";
 const DIRECTORY_PREFIX: &str = "state-";
@@ -79,8 +83,9 @@ pub fn engine_fault(doing: &'static str) -> impl Fn(EngineError) -> Fault {
 }
 
 /// Opens the state that the folder names, an empty one in a new folder, and removes what is left over. Blocks.
-pub fn find(disk: &SharedDisk, cache_bytes_max: usize, damaged: Damaged) -> Result<Found, Fault> {
+pub fn find(disk: &SharedDisk, cache_bytes_max: usize, known: Versions, damaged: Damaged) -> Result<Found, Fault> {
     let doing = "opening the state";
+    version::check_folder(&**disk, known).map_err(storage(doing))?;
     let shelf = Arc::new(Shelf::open(disk.clone()).map_err(storage(doing))?);
     let named = disk.read(POINTER_FILE).map_err(storage(doing))?;
     let named = named.map(|name| String::from_utf8_lossy(&name).into_owned());
@@ -106,7 +111,7 @@ pub fn find(disk: &SharedDisk, cache_bytes_max: usize, damaged: Damaged) -> Resu
     }
     let mut opened = None;
     if damage.is_none() {
-        match open(disk, &directory, cache_bytes_max) {
+        match open(disk, &directory, cache_bytes_max, known) {
             Ok(found) => opened = Some(found),
             Err(fault @ Fault::Damage(_)) if damaged == Damaged::IsBuiltAnew => damage = Some(fault),
             Err(fault) => return Err(fault),
@@ -122,7 +127,7 @@ pub fn find(disk: &SharedDisk, cache_bytes_max: usize, damaged: Damaged) -> Resu
     }
     let (engine, state, mark) = match opened {
         Some(found) => found,
-        None => open(disk, &directory, cache_bytes_max)?,
+        None => open(disk, &directory, cache_bytes_max, known)?,
     };
     // What a killed process left in the system's cache counts as durable from here on.
     engine.sync().map_err(engine_fault("syncing the state"))?;
@@ -133,9 +138,10 @@ fn open(
     disk: &SharedDisk,
     directory: &str,
     cache_bytes_max: usize,
+    known: Versions,
 ) -> Result<(SharedEngine, State<StateStore>, Mark), Fault> {
     let engine = disk.open_engine(directory, Purpose::State).map_err(engine_fault("opening the state"))?;
-    let (state, mark) = load(&engine, cache_bytes_max)?;
+    let (state, mark) = load(&engine, cache_bytes_max, known)?;
     Ok((engine, state, mark))
 }
 
@@ -153,10 +159,23 @@ pub fn read_mark(engine: &dyn Engine) -> Result<Mark, Fault> {
 }
 
 /// Reads the state and its position from a database.
-pub fn load(engine: &SharedEngine, cache_bytes_max: usize) -> Result<(State<StateStore>, Mark), Fault> {
+pub fn load(
+    engine: &SharedEngine,
+    cache_bytes_max: usize,
+    known: Versions,
+) -> Result<(State<StateStore>, Mark), Fault> {
     let mark = read_mark(&**engine)?;
     let store = StateStore::new(engine.clone(), cache_bytes_max);
-    let state = State::open(store).map_err(unreadable)?;
+    // A newer form of the first row is no damage.
+    let first = store.get(Table::Meta, &[]).map_err(unreadable)?;
+    if let Some(form) = first.as_deref().and_then(|row| row.first()) {
+        version::check("the state", *form, known)?;
+    }
+    #[cfg_attr(not(feature = "planted"), expect(unused_mut, reason = "told for a planted bug alone"))]
+    let mut state = State::open(store).map_err(unreadable)?;
+    version::check("the state", state.meta().version, known)?;
+    #[cfg(feature = "planted")]
+    state.built_for(known.max);
     let (applied, entry) = (mark.last_applied.map_or(0, |id| id.index()), state.meta().index);
     if entry > applied {
         return Err(unreadable(format!("it says that entry {entry} is applied, and that {applied} is the last one")));

@@ -10,7 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use futures_util::{Stream, TryStreamExt};
-use holdfast_ledger::codec;
+use holdfast_ledger::codec::CodecError;
 use holdfast_ledger::command::Batch;
 use holdfast_ledger::outcome::Applied;
 use holdfast_ledger::planted::{Bug, at_work};
@@ -107,11 +107,14 @@ impl StateMachine {
             }
             EntryPayload::Normal(Payload(payload)) => {
                 let index = log_id.index();
-                let batch: Batch =
-                    codec::decode(&payload).map_err(|error| Fault::Undecodable { index, reason: error.to_string() })?;
+                let known = self.shared.settings.versions;
+                let batch: Batch = known.read(&payload).map_err(|error| match error {
+                    CodecError::Version { found } => Fault::Version { what: format!("entry {index}"), found, known },
+                    error => Fault::Undecodable { index, reason: error.to_string() },
+                })?;
                 let batch = if at_work(Bug::ExpireByLocalClock) { stamped_here(batch) } else { batch };
                 reach(Point::BeforeApply);
-                let applied = self.shared.write(|held| apply_batch(held, log_id, &batch))?;
+                let applied = self.shared.write(|held| apply_batch(&self.shared, held, log_id, &batch))?;
                 reach(Point::AfterApply);
                 Some(applied)
             }
@@ -128,14 +131,17 @@ fn stamped_here(batch: Batch) -> Batch {
 }
 
 /// Applies a batch, or leaves the rows as they were.
-fn apply_batch(held: &mut Held, log_id: LogId, batch: &Batch) -> Result<Applied, Fault> {
+fn apply_batch(shared: &Shared, held: &mut Held, log_id: LogId, batch: &Batch) -> Result<Applied, Fault> {
     let index = log_id.index();
     held.state.store_mut().begin_entry();
     let fault = match catch_unwind(AssertUnwindSafe(|| held.state.apply(index, batch))) {
-        Ok(Ok(applied)) => {
-            held.last_applied = Some(log_id);
-            return Ok(applied);
-        }
+        Ok(Ok(applied)) => match shared.come_to(held.state.meta().version) {
+            Ok(()) => {
+                held.last_applied = Some(log_id);
+                return Ok(applied);
+            }
+            Err(fault) => fault,
+        },
         Ok(Err(error)) => Fault::Storage { doing: "applying an entry", reason: format!("entry {index}: {error}") },
         Err(panic) => Fault::Invariant { index, invariant: panic_message(&*panic) },
     };

@@ -8,7 +8,7 @@
 //! the write lock for one entry.
 
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use holdfast_ledger::limits::PAGE_ROWS_MAX;
 #[cfg(doc)]
 use holdfast_ledger::planted::Bug;
 use holdfast_ledger::query;
+use holdfast_ledger::version::{Version, Versions};
 use openraft_rt::{WatchReceiver as _, WatchSender as _};
 use tokio::sync::{mpsc, oneshot};
 
@@ -30,6 +31,7 @@ use crate::log_store::DurableEnd;
 use crate::runtime::{self, WatchReceiver, WatchSender, watch_channel};
 use crate::snapshot::{Manifest, Shelf, SnapshotReceiver};
 use crate::types::{LogId, StoredMembership, TypeConfig};
+use crate::version;
 
 mod cache;
 mod flush;
@@ -54,11 +56,18 @@ pub struct StateSettings {
     pub cache_bytes_max: usize,
     /// What changed is flushed at least this often, in milliseconds.
     pub flush_interval_ms: u64,
+    /// What this node knows: a state of another version is not opened, and none is come to.
+    pub versions: Versions,
 }
 
 impl Default for StateSettings {
     fn default() -> StateSettings {
-        StateSettings { overlay_bytes_max: 64 << 20, cache_bytes_max: 64 << 20, flush_interval_ms: 1_000 }
+        StateSettings {
+            overlay_bytes_max: 64 << 20,
+            cache_bytes_max: 64 << 20,
+            flush_interval_ms: 1_000,
+            versions: Versions::SHIPPED,
+        }
     }
 }
 
@@ -89,9 +98,26 @@ struct Shared {
     /// Counts flushes; whoever waits for room waits for it to change.
     flushes: WatchSender<u64>,
     flusher: mpsc::Sender<FlusherOp>,
+    disk: SharedDisk,
+    version: ClusterVersion,
 }
 
+/// What the cluster is at, as far as this node has applied, for who does not hold the state.
+pub type ClusterVersion = Arc<AtomicU8>;
+
 impl Shared {
+    /// Before anything of `version` is kept: it must be known here, and the folder says so first.
+    fn come_to(&self, version: Version) -> Result<(), Fault> {
+        if version == self.version.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        version::check("the cluster", version, self.settings.versions)?;
+        version::mark(&*self.disk, version).map_err(folder::storage("marking the folder's version"))?;
+        self.version.store(version, Ordering::Release);
+        tracing::info!(version, "the cluster's version");
+        Ok(())
+    }
+
     fn read<T>(&self, query: impl FnOnce(&Held) -> T) -> T {
         query(&self.held.read().expect("a panic of apply is caught before it reaches the lock"))
     }
@@ -139,6 +165,11 @@ impl StateHandle {
     /// The index of the last entry applied; 0 before the first.
     pub fn applied_index(&self) -> u64 {
         *self.shared.applied_seen.borrow_watched()
+    }
+
+    /// What the cluster is at, followed without the state.
+    pub(crate) fn version(&self) -> ClusterVersion {
+        self.shared.version.clone()
     }
 
     /// Follows [`applied_index`](StateHandle::applied_index).
@@ -199,8 +230,11 @@ pub async fn open(
     synced_end: WatchReceiver<u64>,
     durable_end: DurableEnd,
 ) -> Result<(StateMachine, StateHandle), Fault> {
-    let (opened, cache_bytes_max) = (disk.clone(), settings.cache_bytes_max);
-    let found = runtime::blocking(move || folder::find(&opened, cache_bytes_max, Damaged::IsBuiltAnew)).await?;
+    let (opened, cache_bytes_max, versions) = (disk.clone(), settings.cache_bytes_max, settings.versions);
+    let find = move || folder::find(&opened, cache_bytes_max, versions, Damaged::IsBuiltAnew);
+    let found = runtime::blocking(find).await?;
+    let version = found.state.meta().version;
+    version::mark(&*disk, version).map_err(folder::storage("marking the folder's version"))?;
     let shelf = found.shelf.clone();
     let (applied, applied_seen) = watch_channel(found.mark.last_applied.map_or(0, |id| id.index()));
     let (flusher, ops) = mpsc::channel(QUEUE_OPS_MAX);
@@ -222,6 +256,8 @@ pub async fn open(
         applied_seen,
         flushes: watch_channel(0).0,
         flusher,
+        disk: disk.clone(),
+        version: Arc::new(AtomicU8::new(version)),
     });
     shared.raise_durable_end(found.mark.last_applied);
     let work = Flusher::new(Arc::downgrade(&shared), disk, found.engine, found.directory, synced_end);

@@ -66,6 +66,17 @@ fn planted_bugs_are_noticed_within_a_few_seeds() {
 }
 
 #[test]
+fn rows_that_are_written_as_the_build_could_are_noticed() {
+    let upgrade = What::Upgrade { node: Target::Node(2) };
+    let faults = vec![Fault { id: 1, at_ms: 1_500, for_ms: 200, what: upgrade }];
+    let quiet = Schedule { faults, ..from_seed(3, Size { nodes: 3, duration_ms: 6_000 }) };
+    let report = run(&quiet, false);
+    assert_eq!(report.class, Class::Passed, "{:#?}", report.findings);
+    let report = run(&Schedule { planted: Some(Planted(Bug::EncodeByBuild)), ..quiet }, false);
+    assert!(report.findings.iter().any(|found| found.contains("have different states")), "{:#?}", report.findings);
+}
+
+#[test]
 fn one_bug_is_at_work_at_a_time_and_only_where_it_was_planted() {
     plant(Some(Bug::ForgetVote));
     let at_work = || Bug::ALL.iter().copied().filter(|bug| at_work(*bug)).collect::<Vec<_>>();

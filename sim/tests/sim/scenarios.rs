@@ -8,7 +8,7 @@ use holdfast_sim::run::{Class, run};
 use holdfast_sim::schedule::Schedule;
 
 /// What scenarios are about must have happened: words of their traces.
-const TELL: [(&str, &[&str]); 15] = [
+const TELL: [(&str, &[&str]); 17] = [
     ("wiped-node-comes-back-with-its-old-id", &["its log is gone", "operator replaces", "operator removes node"]),
     ("wiped-leader-joins-as-somebody-new", &["operator removes node"]),
     ("old-copy-of-a-folder-put-back", &["a peer has seen more of this folder than it holds", "operator replaces"]),
@@ -24,6 +24,15 @@ const TELL: [(&str, &[&str]); 15] = [
     ("removed-node-comes-back-on-its-old-folder", &["operator has taken out"]),
     ("bits-flip-on-the-wire", &[" damaged"]),
     ("half-open-connections", &[" lost"]),
+    ("upgrade-one-by-one-while-tickets-sell", &["TooOld { node_id: 1", "operator raises the version: Ok(Ok(2))"]),
+    (
+        "downgrade-after-the-raise",
+        &[
+            "operator raises the version: Ok(Ok(2))",
+            "is at version 2, and this build knows version 1",
+            "puts the newer build back",
+        ],
+    ),
 ];
 
 #[test]

@@ -186,6 +186,7 @@ impl Cluster {
             peer_addr: self.addrs[at].clone(),
             http_addr: "not yet known".into(),
             intent: Intent::Voter,
+            versions: Default::default(),
         };
         let asked = self.nodes.iter().rev().flatten().next().expect("some node runs").clone();
         let place = asked.admit(request).await.unwrap();

@@ -9,7 +9,7 @@ use super::harness::{Cluster, Ground, eventually, put, quick};
 
 fn request(instance: u128) -> JoinRequest {
     let peer_addr = format!("away-{instance}:1");
-    JoinRequest { instance, peer_addr, http_addr: "away:2".into(), intent: Intent::Voter }
+    JoinRequest { instance, peer_addr, http_addr: "away:2".into(), intent: Intent::Voter, versions: Default::default() }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,8 +1,10 @@
 use std::time::Duration;
 
+use holdfast_ledger::version::Versions;
 use holdfast_raft::damage::{Damage, Fault};
 use holdfast_raft::node::Start;
 use holdfast_raft::session::{Hello, Lane, OpenError, Reach, Refused, Session};
+use holdfast_raft::version::Build;
 
 use super::harness::{Cluster, Ground, eventually, put, quick};
 
@@ -20,6 +22,9 @@ fn hello(cluster: &Cluster) -> Hello {
         expected_node_id: status.node_id,
         expected_instance: record.instance,
         lane: Lane::Control,
+        build: Build::of(Versions::SHIPPED),
+        version: 1,
+        applied: 0,
     }
 }
 

@@ -18,7 +18,12 @@ use openraft::type_config::TypeConfigExt;
 
 /// Small enough that everything which is bounded meets its bound.
 pub fn small() -> StorageSettings {
-    let state = StateSettings { overlay_bytes_max: 40_000, cache_bytes_max: 10_000, flush_interval_ms: 3_600_000 };
+    let state = StateSettings {
+        overlay_bytes_max: 40_000,
+        cache_bytes_max: 10_000,
+        flush_interval_ms: 3_600_000,
+        ..StateSettings::default()
+    };
     StorageSettings { recent_bytes_max: 4_000, state }
 }
 
