@@ -12,6 +12,7 @@ mod deployment;
 mod events;
 mod faults;
 mod flags;
+mod formats;
 mod full_disk;
 mod import;
 mod members;

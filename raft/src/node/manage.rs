@@ -145,6 +145,8 @@ impl Core {
         }
         let _one_at_a_time = self.members.lock().await;
         let view = self.answering(self.view().await?).await;
+        // Whoever has answered has said before what it runs now.
+        let view = View { builds: self.links.builds(Build::of(self.versions)), ..view };
         let plan = raise::plan(&view, Build::of(self.versions), message.to);
         if !message.make {
             return Ok(plan);
