@@ -253,17 +253,4 @@ mod tests {
         assert_eq!(tokens.key_id(&tokens.issue(signed_in(), 1_000, 900)).as_deref(), Some(tokens.key().key_id()));
         assert!(tokens.verify(&token, old.key_id(), &old.public_key).is_some());
     }
-
-    #[test]
-    fn what_is_remembered_is_bounded() {
-        let tokens = Tokens::new(SigningKey::from_seed(&[1; 32]), "holdfast");
-        let verified = Verified { signed_in: signed_in(), key_id: "k1".into(), issued_s: 0, expires_s: 0 };
-        for n in 0..REMEMBERED_MAX {
-            tokens.remembered.lock().unwrap()[0].insert(n.to_string().into(), verified.clone());
-        }
-        let token = tokens.issue(signed_in(), 1_000, 900);
-        tokens.verify(&token, "k1", &tokens.key().public_key).unwrap();
-        let tables = tokens.remembered.lock().unwrap();
-        assert_eq!((tables[0].len(), tables[1].len()), (1, REMEMBERED_MAX));
-    }
 }
