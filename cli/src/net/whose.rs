@@ -17,7 +17,7 @@ pub fn process(from: SocketAddr, to: SocketAddr, mut processes: impl Iterator<It
 }
 
 /// The inode of the socket that is bound to `from` and connected to `to`.
-fn inode<'a>(table: &'a str, from: SocketAddr, to: SocketAddr) -> Option<&'a str> {
+fn inode(table: &str, from: SocketAddr, to: SocketAddr) -> Option<&str> {
     let (from, to) = (shown(from)?, shown(to)?);
     table.lines().skip(1).find_map(|line| {
         let mut words = line.split_whitespace().skip(1);

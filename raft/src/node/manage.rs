@@ -313,11 +313,11 @@ impl Core {
         self.settings.promotion_lag_entries_max
     }
 
-    /// The same view, in which only those are live who answer right now: what was heard within an election time-out may be of
-    /// somebody who has gone since.
+    /// The same view, in which those are live who answer right now: what was heard within an election time-out may be of
+    /// somebody who has gone since, and a new leader has not heard of everybody yet.
     async fn answering(&self, mut view: View) -> View {
         let timeout = Duration::from_millis(self.settings.election_min_ms);
-        let others = view.nodes.iter().filter(|(id, _)| **id != self.node_id() && view.live.contains(id));
+        let others = view.nodes.iter().filter(|(id, _)| **id != self.node_id());
         let asked = others.map(|(id, record)| async move {
             let answer = self.links.call(*id, record, Lane::Control, method::CLOCK, &[], timeout).await;
             answer.ok().map(|_| *id)
