@@ -158,7 +158,7 @@ async fn a_full_disk_stops_and_says_so() {
 async fn an_entry_that_cannot_be_decoded_stops_at_its_index() {
     let disk = SimDisk::new(1);
     let mut storage = drive::open(&disk).await;
-    let nonsense = Payload(bytes::Bytes::from_static(b"nonsense"));
+    let nonsense = Payload(bytes::Bytes::from_static(b"\x01nonsense"));
     let nonsense = Entry { log_id: drive::id(1, 1), payload: EntryPayload::Normal(nonsense) };
     let blank = |index| Entry { log_id: drive::id(1, index), payload: EntryPayload::Blank };
     drive::append(&mut storage, vec![blank(0), nonsense, blank(2)]).await.expect("appended");
