@@ -30,8 +30,10 @@ pub struct Row {
 pub struct Told {
     /// Whether everything had come to rest: else what is missing may be on its way.
     pub at_rest: bool,
-    /// In order; the outbox keeps all of a run.
+    /// In order: what the outbox has, and before that what was archived of it.
     pub rows: Vec<Row>,
+    /// As they were written down when they happened.
+    pub archived: Vec<Row>,
     /// The stream's messages, each with its number there.
     pub stream: Vec<(u64, Heard)>,
     /// All that anybody could hear at any time.
@@ -67,6 +69,11 @@ pub fn events(evidence: &Evidence) -> Vec<String> {
             wrong.push(format!("event {at}: version {} of {} where {wanted} is next", row.version, row.entity));
         }
         versions.insert(&row.entity, row.version);
+    }
+    for row in &told.archived {
+        if row.seq.checked_sub(1).and_then(|at| told.rows.get(at as usize)) != Some(row) {
+            wrong.push(format!("event {} was {} {}, and is not any more", row.seq, row.kind, row.id));
+        }
     }
     for (id, ticket) in &told.tickets {
         if versions.get(id.as_str()) != Some(&ticket.version) {
@@ -289,6 +296,7 @@ mod tests {
         let ticket = Copied { version: 3, price_minor: 500, status: "available".into() };
         let told = Told {
             at_rest: true,
+            archived: Vec::new(),
             stream: rows.iter().map(|row| (row.seq, heard(row))).collect(),
             heard: rows.iter().map(heard).collect(),
             mails: vec![mail("locked.o1.0"), mail("expired.o1.1"), mail("locked.o1.0"), mail("price-changed.t1.1.ub")],
@@ -332,6 +340,16 @@ mod tests {
         assert!(objections(|told| _ = told.rows.remove(4)).contains(&"events".into()));
         assert!(objections(|told| told.rows[4].version = 1).contains(&"events".into()));
         assert!(objections(|told| told.rows.swap(5, 6)).contains(&"events".into()));
+    }
+
+    #[test]
+    fn an_event_that_was_another_when_it_happened_is_seen() {
+        assert_eq!(objections(|told| told.archived = told.rows.clone()), Vec::<String>::new());
+        let another = |told: &mut Told| {
+            told.archived = told.rows.clone();
+            told.archived[3].entity = "o2".into();
+        };
+        assert_eq!(objections(another), ["events"]);
     }
 
     #[test]

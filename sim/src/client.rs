@@ -15,7 +15,7 @@ use tokio::time::sleep;
 use crate::clocks::elapsed;
 use crate::history::{Asked, History, Told};
 use crate::hop::{HttpAnswer, HttpCall};
-use crate::machine::http_addr;
+use crate::machine::{Present, http_addr};
 use crate::provider::{BAD_TOKEN, GOOD_TOKEN};
 use crate::streams::stream;
 use crate::trace::Trace;
@@ -38,7 +38,7 @@ const SEATS_APART: u64 = 10_000;
 /// What all clients of a run share.
 pub struct Clients {
     pub seed: u64,
-    pub nodes: u32,
+    pub present: Present,
     pub trace: Arc<Trace>,
     pub history: History,
     /// Of 1,000 requests and answers, so many are lost.
@@ -160,7 +160,7 @@ impl Client {
     pub async fn new(number: u32, shared: Arc<Clients>) -> Client {
         let endpoint = Endpoint::bind("0.0.0.0:0").await.expect("a client's own machine has a free port");
         let rng = stream(shared.seed, &format!("client {number}"));
-        let node = number % shared.nodes + 1;
+        let node = shared.present.next(number % shared.present.count() as u32);
         Client { number, shared, endpoint, rng, node, token: None, calls: 0 }
     }
 
@@ -206,7 +206,7 @@ impl Client {
             if keyless {
                 break;
             }
-            self.node = self.node % self.shared.nodes + 1;
+            self.node = self.shared.present.next(self.node);
             let pause_ms = self.rng.random_range(10..200);
             sleep(Duration::from_millis(pause_ms)).await;
         }

@@ -3,6 +3,7 @@
 //! States are read as they lie in each machine, without asking the cluster: a machine that is wrong is to show it.
 
 use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard};
 
 use futures_util::FutureExt;
 use holdfast_ledger::State;
@@ -13,7 +14,7 @@ use holdfast_ledger::invariants::check_invariants;
 use holdfast_ledger::limits::PAGE_ROWS_MAX;
 use holdfast_ledger::query::{self, Cursor, Page};
 use holdfast_ledger::store::StoreError;
-use holdfast_raft::node::{Consistency, Node};
+use holdfast_raft::node::{Consistency, Node, Status};
 use holdfast_raft::state::StateStore;
 
 use crate::check::{End, Evidence, OrderEnd, TicketEnd};
@@ -26,6 +27,38 @@ use crate::world::World;
 /// What a machine has now.
 fn peek<T>(node: &Node, query: impl FnOnce(&State<StateStore>) -> Result<T, StoreError>) -> Option<T> {
     node.read(Consistency::Stale, query).now_or_never()?.ok()
+}
+
+/// Every event that was ever applied somewhere, in order, written down while the run goes on: the ledger drops those that the
+/// broker has had for long.
+#[derive(Default)]
+pub struct Archive(Mutex<Archived>);
+
+#[derive(Default)]
+struct Archived {
+    rows: Vec<Row>,
+    /// The last index that was looked at.
+    index: u64,
+}
+
+impl Archive {
+    fn archived(&self) -> MutexGuard<'_, Archived> {
+        self.0.lock().expect("nothing panics while it holds the archive")
+    }
+}
+
+/// Writes down what has happened since the last look, as the machine has it that has applied the most.
+pub fn archive(world: &World, statuses: &[(u32, Status)]) {
+    let Some((number, status)) = statuses.iter().max_by_key(|(_, status)| status.applied_index) else { return };
+    let mut archived = world.ground.archive.archived();
+    let node = world.ground.live().get(number).filter(|_| status.applied_index > archived.index).cloned();
+    let Some(node) = node else { return };
+    let after = archived.rows.last().map_or(0, |row| row.seq);
+    let cluster = format!("{:032x}", status.cluster_id);
+    if let Some(rows) = peek(&node, |state| rows(state, after, &cluster)) {
+        archived.rows.extend(rows);
+        archived.index = status.applied_index;
+    }
 }
 
 /// Nothing is under way any more, and all machines are voters and stand level.
@@ -58,8 +91,12 @@ pub fn what_is_open(world: &World) -> Option<String> {
 pub async fn collect(world: &World) -> Evidence {
     let (charges, clocks_misled) = (world.ground.bank.lines(), world.ground.observed().clocks_misled);
     let mut evidence = Evidence { charges, clocks_misled, ..Evidence::default() };
+    archive(world, &world.statuses());
+    // Where time leaps ahead, events may be dropped before everybody has heard them.
+    let may_be_dropped = clocks_misled && world.drops_events();
     evidence.told = Told {
-        at_rest: is_settled(world),
+        at_rest: is_settled(world) && !may_be_dropped,
+        archived: world.ground.archive.archived().rows.clone(),
         heard: world.ground.heard.events(),
         mails: world.ground.letterbox.mails(),
         copy: world.ground.copy.tickets(),
@@ -78,7 +115,10 @@ pub async fn collect(world: &World) -> Evidence {
     if let Some((_, node)) = nodes.first() {
         let read = peek(node, |state| {
             let cluster = format!("{:032x}", node.status().cluster_id);
-            evidence.told.rows = rows(state, &cluster)?;
+            let kept = rows(state, 0, &cluster)?;
+            let first = kept.first().map_or(u64::MAX, |row| row.seq);
+            evidence.told.rows = evidence.told.archived.iter().filter(|row| row.seq < first).cloned().collect();
+            evidence.told.rows.extend(kept);
             let stream = world.ground.bus.messages(state.meta().lineage);
             evidence.told.stream = stream.iter().map(|kept| (kept.seq, Heard::of(&kept.message))).collect();
             read_ledger(state, &users, &mut evidence)
@@ -98,11 +138,11 @@ fn addresses(world: &World) -> BTreeMap<String, String> {
     calls.iter().filter_map(address).collect()
 }
 
-/// The outbox, which keeps all events of a run.
-fn rows(state: &State<StateStore>, cluster: &str) -> Result<Vec<Row>, StoreError> {
+/// The outbox from after this event on.
+fn rows(state: &State<StateStore>, after: u64, cluster: &str) -> Result<Vec<Row>, StoreError> {
     let mut rows: Vec<Row> = Vec::new();
     loop {
-        let after = rows.last().map_or(0, |row| row.seq);
+        let after = rows.last().map_or(after, |row| row.seq);
         let page = query::events(state, after, PAGE_ROWS_MAX)?.events;
         if page.is_empty() {
             return Ok(rows);

@@ -130,6 +130,16 @@ pub struct Call {
     pub told: Option<Told>,
 }
 
+impl Call {
+    /// It has no answer; or one that speaks of the last attempt alone: who was banned meanwhile is not told what became of those
+    /// before.
+    pub fn may_have_happened(&self) -> bool {
+        self.told.as_ref().is_none_or(|told| told.status == UNAUTHORIZED && self.attempts > 1)
+    }
+}
+
+const UNAUTHORIZED: u16 = 401;
+
 /// All calls of a run, in the order of their beginning.
 #[derive(Default)]
 pub struct History(Mutex<Vec<Call>>);

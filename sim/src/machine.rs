@@ -29,6 +29,7 @@ use tokio::time::sleep;
 
 use crate::bus::Bus;
 use crate::clocks::SimClock;
+use crate::evidence::Archive;
 use crate::frames::Frames;
 use crate::hop::{self, Admit};
 use crate::mirror::{Book, Copy, Letterbox};
@@ -179,14 +180,59 @@ pub struct Ground {
     pub letterbox: Arc<Letterbox>,
     pub copy: Copy,
     pub heard: Book,
+    /// All events, also those that the ledger has dropped.
+    pub archive: Archive,
     /// By number, from 1.
     pub machines: BTreeMap<u32, Machine>,
     /// Somebody outside has lost patience: the run is to end.
     pub given_up: Arc<AtomicBool>,
     /// There is a cluster: who begins anew joins it.
     pub founded: AtomicBool,
+    /// The machines that are there now.
+    pub present: Present,
     pub live: Mutex<BTreeMap<u32, Node>>,
     pub observed: Mutex<Observed>,
+}
+
+/// Which machines are there: some may come later, and some go. Clones are the same.
+#[derive(Debug, Clone, Default)]
+pub struct Present(Arc<Mutex<BTreeSet<u32>>>);
+
+impl Present {
+    pub fn new(numbers: impl IntoIterator<Item = u32>) -> Present {
+        Present(Arc::new(Mutex::new(numbers.into_iter().collect())))
+    }
+
+    fn numbers(&self) -> MutexGuard<'_, BTreeSet<u32>> {
+        self.0.lock().expect("nothing panics while it counts who is there")
+    }
+
+    pub fn all(&self) -> Vec<u32> {
+        self.numbers().iter().copied().collect()
+    }
+
+    pub fn count(&self) -> usize {
+        self.numbers().len()
+    }
+
+    pub fn contains(&self, number: u32) -> bool {
+        self.numbers().contains(&number)
+    }
+
+    pub fn arrive(&self, number: u32) {
+        self.numbers().insert(number);
+    }
+
+    pub fn depart(&self, number: u32) {
+        self.numbers().remove(&number);
+    }
+
+    /// Whom to ask after `than`, in turn.
+    pub fn next(&self, than: u32) -> u32 {
+        let numbers = self.numbers();
+        let next = numbers.range(than + 1..).next().or_else(|| numbers.first());
+        *next.expect("a cluster has a machine")
+    }
 }
 
 impl Ground {
@@ -207,6 +253,9 @@ impl Ground {
 
 /// What machine `number` does from power-on until it dies.
 pub async fn run(ground: Arc<Ground>, number: u32) {
+    if !ground.present.contains(number) {
+        return;
+    }
     ground.trace.note(format_args!("n{number} starts"));
     let node = match start(&ground, number).await {
         Ok(node) => node,
@@ -266,8 +315,8 @@ async fn admission(ground: &Ground, number: u32, instance: u128) -> Place {
     };
     let endpoint = Endpoint::bind("0.0.0.0:0").await.expect("a machine has a free port");
     loop {
-        for member in ground.machines.keys().filter(|member| **member != number) {
-            let asked = endpoint.call_timeout(http_addr(*member), Admit(request()), ADMISSION_WAIT).await;
+        for member in ground.present.all().into_iter().filter(|member| *member != number) {
+            let asked = endpoint.call_timeout(http_addr(member), Admit(request()), ADMISSION_WAIT).await;
             match asked {
                 Ok(Ok(place)) => return place,
                 // Who sets the machine up sees what it says, and takes the newer build.
@@ -391,6 +440,15 @@ mod tests {
         };
         assert!(!misled(&[0, 1_000, 900_000], 3) && !misled(&[0, 100_000, 900_000], 3) && !misled(&[0, -9_000, 0], 1));
         assert!(misled(&[0, 900_000, 902_000], 3) && misled(&[900_000], 1));
+    }
+
+    #[test]
+    fn only_who_is_there_is_asked() {
+        let present = Present::new([1, 3]);
+        assert_eq!((present.next(1), present.next(3)), (3, 1));
+        present.arrive(2);
+        present.depart(3);
+        assert_eq!((present.next(1), present.next(2), present.next(3)), (2, 1, 1));
     }
 
     #[test]

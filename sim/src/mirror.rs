@@ -25,6 +25,8 @@ use crate::trace::Trace;
 /// Writing a row takes up to this long, and so does posting a mail.
 const WRITE_MS_MAX: u64 = 20;
 const POST_MS_MAX: u64 = 40;
+/// Of 100 rows, so many cannot be written for now.
+const FAILED_WRITES_PERCENT: u32 = 3;
 /// Of 100 mails, so many are refused for now, and so many are taken without a word.
 const LATER_PERCENT: u32 = 3;
 const LOST_ANSWERS_PERCENT: u32 = 3;
@@ -76,7 +78,10 @@ impl Handler for Mirroring {
     fn handle<'a>(&'a self, received: &'a Received) -> BoxFuture<'a, Result<(), Trouble>> {
         async move {
             let Body::Ticket(ticket) = &received.message.body else { return Ok(()) };
-            let delay_ms = self.rng.lock().expect("nothing panics while it draws").random_range(0..WRITE_MS_MAX);
+            let (delay_ms, draw) = {
+                let mut rng = self.rng.lock().expect("nothing panics while it draws");
+                (rng.random_range(0..WRITE_MS_MAX), rng.random_range(0..100))
+            };
             sleep(Duration::from_millis(delay_ms)).await;
             let words = serde_json::to_value(ticket).map_err(|error| Trouble::Hopeless(error.to_string()))?;
             let copied = Copied {
@@ -84,7 +89,12 @@ impl Handler for Mirroring {
                 price_minor: minor(&words["price"]).unwrap_or_default(),
                 status: words["status"].as_str().unwrap_or_default().to_string(),
             };
-            self.ground.trace.note(format_args!("mirror has {} {}", ticket.id, ticket.version));
+            let trace = &self.ground.trace;
+            if draw < FAILED_WRITES_PERCENT {
+                trace.note(format_args!("mirror cannot take {} {} {}", ticket.id, ticket.version, copied.status));
+                return Err(Trouble::Away("the disk is busy".into()));
+            }
+            trace.note(format_args!("mirror has {} {} {}", ticket.id, ticket.version, copied.status));
             self.ground.copy.take_in(ticket.id.to_string(), copied);
             Ok(())
         }

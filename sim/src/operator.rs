@@ -59,6 +59,26 @@ impl World {
         self.end_replacing(number);
     }
 
+    /// A machine that was not there comes with an empty disk.
+    pub fn arrive(&self, number: u32) {
+        self.ground.trace.note(format_args!("n{number} arrives"));
+        self.ground.present.arrive(number);
+        self.empty(number);
+    }
+
+    /// Takes a machine out of the cluster for good, when all are there and enough stay.
+    pub async fn depart(self: Arc<World>, number: u32) {
+        while self.ground.present.count() > 1 && !self.is_safe_to_lose() {
+            sleep(TRY_AGAIN).await;
+        }
+        let Some(old) = self.begin_replacing(number) else { return };
+        self.expel(old).await;
+        self.ground.trace.note(format_args!("operator has taken out n{number}, node {old}, for good"));
+        self.ground.present.depart(number);
+        self.empty(number);
+        self.end_replacing(number);
+    }
+
     /// A machine that runs on an old copy of its folder is watched, and replaced if it does not find its place again.
     pub async fn watch_old(self: Arc<World>, number: u32) {
         sleep(WATCHED_FOR).await;

@@ -17,7 +17,7 @@ use http::{Request, Response, header};
 use madsim::net::Endpoint;
 
 use crate::hop::{HttpAnswer, HttpCall};
-use crate::machine::{Ground, http_addr};
+use crate::machine::{Ground, Present, http_addr};
 
 /// How long one call waits.
 const WAIT: Duration = Duration::from_secs(2);
@@ -25,7 +25,7 @@ const WAIT: Duration = Duration::from_secs(2);
 /// The routes of whichever node answers.
 pub struct Remote {
     endpoint: Endpoint,
-    nodes: u32,
+    present: Present,
     /// Who is asked next.
     node: Arc<AtomicU32>,
 }
@@ -34,8 +34,9 @@ impl Remote {
     /// Must be made on the simulated machine that it runs on. The first asked is node `first`.
     pub async fn new(ground: &Ground, first: u32) -> Remote {
         let endpoint = Endpoint::bind("0.0.0.0:0").await.expect("a service's own machine has a free port");
-        let nodes = ground.machines.len() as u32;
-        Remote { endpoint, nodes, node: Arc::new(AtomicU32::new(first % nodes + 1)) }
+        let present = ground.present.clone();
+        let node = Arc::new(AtomicU32::new(present.next(first)));
+        Remote { endpoint, present, node }
     }
 
     /// What the clock of the node says that is asked next. How long a token lives among clocks that are off is not what is looked
@@ -46,7 +47,7 @@ impl Remote {
     }
 
     fn ask_another(&self, than: u32) {
-        self.node.store(than % self.nodes + 1, Ordering::Relaxed);
+        self.node.store(self.present.next(than), Ordering::Relaxed);
     }
 }
 

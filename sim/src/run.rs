@@ -24,11 +24,11 @@ use crate::bus::Bus;
 use crate::check::{self, Evidence};
 use crate::client::{Client, Clients};
 use crate::clocks::elapsed;
-use crate::evidence;
+use crate::evidence::{self, Archive};
 use crate::frames::Frames;
 use crate::history::{Asked, Call, History};
 use crate::hop::Propose;
-use crate::machine::{Ground, Machine, Observed, http_addr};
+use crate::machine::{Ground, Machine, Observed, Present, http_addr};
 use crate::mirror::{Book, Copy, Letterbox};
 use crate::provider::Bank;
 use crate::schedule::Schedule;
@@ -50,6 +50,8 @@ const SETTLING_MAX: Duration = Duration::from_secs(30);
 /// How often, and how long each time, an operator's role is asked for.
 const ROLE_ATTEMPTS_MAX: usize = 20;
 const ROLE_WAIT: Duration = Duration::from_secs(2);
+/// Longer than any run, however clocks jump, in milliseconds.
+const KEPT_MS: u64 = 365 * 24 * 3_600_000;
 /// The longest run, in virtual time beyond its duration.
 const OVERTIME_MAX: Duration = Duration::from_secs(600);
 /// The longest run, in real time: somebody spins, and virtual time hardly moves. The one bound that does not repeat exactly.
@@ -165,7 +167,7 @@ fn run_here(schedule: &Schedule, keeps_lines: bool, given_up: Arc<AtomicBool>) -
     let ground = Arc::new(ground(schedule, trace.clone(), given_up.clone()));
     let clients = Arc::new(Clients {
         seed: schedule.seed,
-        nodes: schedule.nodes,
+        present: ground.present.clone(),
         trace: trace.clone(),
         history: History::default(),
         loss_permille: AtomicU32::new(0),
@@ -247,10 +249,12 @@ fn ground(schedule: &Schedule, trace: Arc<Trace>, given_up: Arc<AtomicBool>) -> 
         letterbox: Arc::new(Letterbox::new(schedule.seed, trace.clone())),
         copy: Copy::default(),
         heard: Book::default(),
+        archive: Archive::default(),
         trace,
         machines,
         given_up,
         founded: AtomicBool::new(false),
+        present: Present::new((1..=schedule.nodes).filter(|number| schedule.is_founder(*number))),
         live: Mutex::default(),
         observed: Mutex::new(Observed::default()),
     }
@@ -292,8 +296,10 @@ fn policy(schedule: &Schedule) -> Policy {
         payment_attempts_max: schedule.workload.payment_attempts,
         cooldown_after_expiries: 1_000_000,
         idempotency_ttl_ms: 120_000,
-        // All events of a run are kept, however clocks jump: the checks read them in the end.
-        outbox_retention_ms: 365 * 24 * 3_600_000,
+        outbox_retention_ms: match schedule.cluster.outbox_retention_ms {
+            0 => KEPT_MS,
+            retention_ms => retention_ms,
+        },
         ..Policy::default()
     }
 }
@@ -403,7 +409,9 @@ async fn become_operator(number: u32, clients: Arc<Clients>) -> Option<Client> {
     let user = user?.parse().ok()?;
     let command = Command::SetRoles { user, roles: Roles { operator_admin: true, ..Roles::default() } };
     let endpoint = Endpoint::bind("0.0.0.0:0").await.expect("a client's own machine has a free port");
-    for node in (1..=clients.nodes).cycle().take(ROLE_ATTEMPTS_MAX) {
+    let mut node = 0;
+    for _ in 0..ROLE_ATTEMPTS_MAX {
+        node = clients.present.next(node);
         let submitted = Submitted { actor: Actor::System, idempotency: None, command: command.clone() };
         let asked = endpoint.call_timeout(http_addr(node), Propose(submitted), ROLE_WAIT).await;
         if asked.is_ok_and(|answer| answer.is_ok_and(|answer| answer.outcome.settled.is_ok())) {

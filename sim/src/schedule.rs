@@ -41,7 +41,11 @@ pub struct Schedule {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub planted: Option<Planted>,
     pub seed: u64,
+    /// Machines, those that come later among them.
     pub nodes: u32,
+    /// So many machines are there when it begins, those with the lowest numbers; 0: all.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub founders: u32,
     /// How long clients work and faults happen; then everything is healed and judged.
     pub duration_ms: u64,
     pub workload: Workload,
@@ -111,6 +115,14 @@ pub struct Workload {
     pub payment_attempts: u32,
 }
 
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+fn is_none_ms(number: &u64) -> bool {
+    *number == 0
+}
+
 fn one() -> u32 {
     1
 }
@@ -128,6 +140,9 @@ pub struct Cluster {
     pub log_entries_kept: u64,
     /// Each node's clock is off by up to so much at the start, in milliseconds.
     pub clock_offset_ms: u64,
+    /// Events that the broker has are kept so long in the ledger, in milliseconds of its time; 0: all of them.
+    #[serde(default, skip_serializing_if = "is_none_ms")]
+    pub outbox_retention_ms: u64,
 }
 
 /// Something that goes wrong at a time, for a time.
@@ -201,6 +216,10 @@ pub enum What {
     Downgrade { node: Target },
     /// An operator raises the cluster's version, as soon as all members know a higher one; he gives up when the time is up.
     Raise {},
+    /// A machine that was not there from the beginning comes, and joins.
+    Arrive { node: u32 },
+    /// An operator takes the machine out of the cluster for good.
+    Depart { node: u32 },
     /// So many more callers, without a pause, on the machines of the cluster.
     Overload { callers: u32 },
     /// Of 1,000 requests and answers of clients, so many are lost.
@@ -301,6 +320,8 @@ impl What {
             What::Upgrade { .. } => "upgrade",
             What::Downgrade { .. } => "downgrade",
             What::Raise {} => "raise",
+            What::Arrive { .. } => "arrive",
+            What::Depart { .. } => "depart",
             What::Overload { .. } => "overload",
             What::Damaged { .. } => "damaged",
             What::HalfOpen { .. } => "half_open",
@@ -352,6 +373,21 @@ impl What {
         }
     }
 
+    /// Whom it strikes, where that is no machine of the cluster: as reports say it.
+    pub fn role(&self) -> &'static str {
+        match self {
+            What::CrashService { .. } => "service",
+            What::ClientLoss { .. } | What::Overload { .. } => "client",
+            What::BankOutage {} => "bank",
+            What::BrokerAway {}
+            | What::BrokerWiped {}
+            | What::BrokerRestored {}
+            | What::BrokerLosesEnd { .. }
+            | What::BrokerFaults { .. } => "broker",
+            _ => "cluster",
+        }
+    }
+
     /// The copy of a service that it strikes.
     fn service(&self) -> Option<(Program, u32)> {
         match self {
@@ -384,6 +420,7 @@ impl What {
         match self {
             What::Split { nodes } => nodes.clone(),
             What::OneWay { from, to } | What::WrongPeer { at: from, reaches: to } => vec![*from, *to],
+            What::Arrive { node } | What::Depart { node } => vec![*node],
             _ => match self.target() {
                 Some(Target::Node(number)) => vec![number],
                 _ => Vec::new(),
@@ -451,6 +488,7 @@ impl Schedule {
             }
         };
         expect((1..=NODES_MAX).contains(&self.nodes), format!("nodes: 1 to {NODES_MAX}, not {}", self.nodes));
+        expect(self.founders <= self.nodes, "founders: at most as many as nodes".into());
         let duration_ms = self.duration_ms;
         let duration_holds = (1_000..=DURATION_MS_MAX).contains(&duration_ms);
         expect(duration_holds, format!("duration_ms: 1000 to {DURATION_MS_MAX}, not {duration_ms}"));
@@ -478,6 +516,11 @@ impl Schedule {
         }
         self.check_overlaps(&mut wrong);
         if wrong.is_empty() { Ok(()) } else { Err(Invalid(wrong)) }
+    }
+
+    /// Whether the machine is there from the beginning.
+    pub fn is_founder(&self, number: u32) -> bool {
+        self.founders == 0 || number <= self.founders
     }
 
     fn check_fault(&self, fault: &Fault, wrong: &mut Vec<String>) {
@@ -508,6 +551,9 @@ impl Schedule {
             What::OneWay { from, to } if from == to => wrong.push(format!("fault {id}: from and to: two nodes")),
             What::WrongPeer { at, reaches } if at == reaches => {
                 wrong.push(format!("fault {id}: at and reaches: two nodes"))
+            }
+            What::Arrive { node } if self.is_founder(node) => {
+                wrong.push(format!("fault {id}: node {node} is there from the beginning"));
             }
             What::CrashAt { nth: 0, .. } => wrong.push(format!("fault {id}: nth: 1 or more")),
             What::SlowPeer { max_ms: 0, .. } => wrong.push(format!("fault {id}: max_ms: above 0")),
@@ -657,6 +703,8 @@ what = { split = { nodes = [1, 2] } }
             ("{ bandwidth = { bytes_per_s = 0 } }", "fault 2: bytes_per_s: above 0"),
             ("{ swizzle = { every_ms = 0 } }", "fault 2: every_ms: above 0"),
             ("{ overload = { callers = 0 } }", "fault 2: callers: 1 to 1000"),
+            ("{ arrive = { node = 2 } }", "fault 2: node 2 is there from the beginning"),
+            ("{ depart = { node = 4 } }", "fault 2: there is no node 4"),
         ] {
             let said = refusal(&with(what));
             assert!(said.contains(says), "{what}: {said}");

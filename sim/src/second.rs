@@ -272,9 +272,9 @@ fn steps<'a>(
             (vec![(ticket, Step::ChangePrice { price: *price_minor })], told.is_some())
         }
         Asked::PlaceOrder { .. } | Asked::PlaceTogether { .. } => placed(call, orders),
-        Asked::ExtendLock { order } if matches!(status, None | Some(200)) => {
+        Asked::ExtendLock { order } if status == Some(200) || call.may_have_happened() => {
             let expires_ms = told.and_then(|told| told.expires_ms);
-            (orders.each(order, |order| Step::Extend { order, expires_ms }), told.is_some())
+            (orders.each(order, |order| Step::Extend { order, expires_ms }), status == Some(200))
         }
         // Sent again, it is told that there is nothing to cancel any more.
         Asked::CancelOrder { order } => (orders.each(order, |order| Step::GiveUp { order }), status == Some(204)),
@@ -301,7 +301,7 @@ fn placed<'a>(call: &'a Call, orders: &Orders<'a>) -> (Vec<(&'a str, Step)>, boo
     let place = |made: Option<Made>| -> Vec<(&'a str, Step)> {
         wants.iter().map(|(ticket, price)| (*ticket, Step::Place { price: *price, made })).collect()
     };
-    let Some(told) = &call.told else { return (place(None), false) };
+    let Some(told) = call.told.as_ref().filter(|_| !call.may_have_happened()) else { return (place(None), false) };
     let order = told.id.as_deref().and_then(|order| orders.0.get(order));
     match (told.status, order) {
         (201, Some(order)) => {

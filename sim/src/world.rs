@@ -24,9 +24,10 @@ use tokio::time::sleep;
 use crate::client::Clients;
 use crate::clocks::{EPOCH_MS, elapsed};
 use crate::damage::{self, Covered, Harm, Part};
+use crate::evidence;
 use crate::hop::{Propose, Transfer};
 use crate::machine::{self, Ground, http_addr, ip};
-use crate::schedule::{Cluster, Fault, Target, What};
+use crate::schedule::{Cluster, Fault, LOSING_NODES_MIN, Target, What};
 use crate::services::{self, COPIES, Program};
 use crate::streams::stream;
 
@@ -239,7 +240,7 @@ impl World {
         leader_of(&self.statuses())
     }
 
-    fn statuses(&self) -> Vec<(u32, Status)> {
+    pub fn statuses(&self) -> Vec<(u32, Status)> {
         self.ground.live().iter().map(|(number, node)| (*number, node.status())).collect()
     }
 
@@ -389,7 +390,7 @@ impl World {
         let leader = self.leader();
         let role = match target {
             None if fault.what.target().is_some() => "nobody",
-            None => "cluster",
+            None => fault.what.role(),
             Some(number) if Some(number) == leader => "leader",
             Some(number) if self.ground.live().contains_key(&number) => "follower",
             Some(_) => "down",
@@ -404,7 +405,7 @@ impl World {
         let behind = applied().max().unwrap_or(0) - applied().min().unwrap_or(0);
         match leader_of(statuses) {
             None => "no leader",
-            Some(_) if statuses.len() < self.ground.machines.len() => "a machine is down",
+            Some(_) if statuses.len() < self.ground.present.count() => "a machine is down",
             Some(_) if behind > self.cluster.log_entries_kept => "a machine needs a snapshot",
             Some(_) => "steady",
         }
@@ -423,6 +424,9 @@ impl World {
     /// Begins a fault. One that needs a leader while there is none does nothing.
     fn begin(self: &Arc<World>, fault: &Fault, target: Option<u32>) {
         let id = fault.id;
+        if target.is_some_and(|number| !self.ground.present.contains(number)) {
+            return self.ground.trace.note(format_args!("fault {id} finds nobody"));
+        }
         match (&fault.what, target) {
             (What::Crash { power, .. }, Some(number)) => self.crash(number, id, *power),
             (What::CrashAll { power }, _) => {
@@ -469,6 +473,10 @@ impl World {
             (What::Raise {}, _) => {
                 let ends = elapsed() + Duration::from_millis(fault.for_ms);
                 self.operate(self.clone().raise_version(ends));
+            }
+            (What::Arrive { node }, _) => self.arrive(*node),
+            (What::Depart { node }, _) if self.ground.present.contains(*node) => {
+                self.operate(self.clone().depart(*node))
             }
             (What::Overload { callers }, _) => self.overload(fault, *callers),
             (What::Transfer { .. }, Some(number)) => self.transfer(number),
@@ -567,11 +575,12 @@ impl World {
     /// Callers who propose without a pause, each to one machine.
     fn overload(self: &Arc<World>, fault: &Fault, callers: u32) {
         let ends = elapsed() + Duration::from_millis(fault.for_ms);
-        let machines = self.ground.machines.len() as u32;
-        for caller in 0..callers {
+        let mut to = 0;
+        for _ in 0..callers {
+            to = self.ground.present.next(to);
             self.operate(async move {
                 let endpoint = Endpoint::bind("0.0.0.0:0").await.expect("the operator's machine has a free port");
-                let to = http_addr(caller % machines + 1);
+                let to = http_addr(to);
                 while elapsed() < ends {
                     let tick = Submitted { actor: Actor::System, idempotency: None, command: Command::Tick };
                     let answered = endpoint.call_timeout(to, Propose(tick), ANSWER_WAIT).await;
@@ -717,19 +726,19 @@ impl World {
     pub fn is_staffed(&self) -> bool {
         let Some((_, members)) = self.members() else { return false };
         let live: BTreeSet<NodeId> = self.ground.live().values().map(|node| node.status().node_id).collect();
-        live.len() == self.ground.machines.len()
+        live.len() == self.ground.present.count()
             && members.iter().all(|(_, votes)| *votes)
             && members.iter().map(|(id, _)| *id).collect::<BTreeSet<_>>() == live
     }
 
     /// One machine may lose its data now: all others have theirs.
-    fn is_safe_to_lose(&self) -> bool {
+    pub fn is_safe_to_lose(&self) -> bool {
         let busy = {
             let staff = self.staff();
             let lost = staff.harmed.keys().any(|number| staff.has_lost_promises(*number));
             lost || !staff.stale.is_empty() || !staff.replaced.is_empty() || !staff.copies.is_empty()
         };
-        !busy && self.is_staffed()
+        !busy && self.is_staffed() && self.ground.present.count() >= LOSING_NODES_MIN as usize
     }
 
     /// Notes who is who, and how far watermarks go. A machine that has lost what it promised must not take part.
@@ -767,6 +776,7 @@ impl World {
             let statuses = self.statuses();
             self.look_at_staff(&statuses);
             self.look_at_clocks(&statuses);
+            evidence::archive(&self, &statuses);
             for (_, status) in statuses.iter().filter(|(_, status)| status.leader == Some(status.node_id)) {
                 self.ground.observed().leader(status.term, status.node_id);
             }
@@ -847,7 +857,7 @@ impl World {
 
     /// All machines are up, all are voters, and one leads.
     pub fn is_formed(&self) -> bool {
-        let machines = self.ground.machines.len();
+        let machines = self.ground.present.count();
         let live = self.ground.live();
         let voters = |node: &Node| node.status().members.iter().filter(|(_, _, is_voter)| *is_voter).count();
         let all = live.len() == machines && live.values().all(|node| voters(node) == machines);
@@ -859,12 +869,18 @@ impl World {
     pub fn is_manned(&self) -> bool {
         let live = self.ground.live();
         let staff = self.staff();
-        self.ground.machines.keys().all(|number| live.contains_key(number) || staff.replaced.contains(number))
+        let present = self.ground.present.all();
+        present.iter().all(|number| live.contains_key(number) || staff.replaced.contains(number))
     }
 
     /// All machines are up.
     pub fn is_whole(&self) -> bool {
-        self.ground.live().len() == self.ground.machines.len()
+        self.ground.live().len() == self.ground.present.count()
+    }
+
+    /// The ledger does not keep all events of the run.
+    pub fn drops_events(&self) -> bool {
+        self.cluster.outbox_retention_ms > 0
     }
 
     /// All machines are up and have applied the same.
@@ -872,7 +888,7 @@ impl World {
         let live = self.ground.live();
         let mut indexes = live.values().map(|node| node.status().applied_index);
         let first = indexes.next();
-        live.len() == self.ground.machines.len() && indexes.all(|index| Some(index) == first)
+        live.len() == self.ground.present.count() && indexes.all(|index| Some(index) == first)
     }
 }
 

@@ -15,7 +15,7 @@ fn power_loss(seed: u64, lies: bool) -> Schedule {
         let lying = |node| What::LyingDisk { node: Target::Node(node) };
         faults.extend((1..=3).map(|node| Fault { id: 1 + node, at_ms: 1_000, for_ms: 6_000, what: lying(node) }));
     }
-    Schedule { faults, ..from_seed(seed, size) }
+    Schedule { faults, founders: 0, ..from_seed(seed, size) }
 }
 
 #[test]

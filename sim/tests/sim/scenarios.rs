@@ -8,7 +8,7 @@ use holdfast_sim::run::{Class, run};
 use holdfast_sim::schedule::Schedule;
 
 /// What scenarios are about must have happened: words of their traces.
-const TELL: [(&str, &[&str]); 17] = [
+const TELL: [(&str, &[&str]); 19] = [
     ("wiped-node-comes-back-with-its-old-id", &["its log is gone", "operator replaces", "operator removes node"]),
     ("wiped-leader-joins-as-somebody-new", &["operator removes node"]),
     ("old-copy-of-a-folder-put-back", &["a peer has seen more of this folder than it holds", "operator replaces"]),
@@ -16,6 +16,8 @@ const TELL: [(&str, &[&str]); 17] = [
     ("vote-cut-off", &["log/journal is cut", "stops: stored data is damaged", "operator replaces"]),
     ("state-built-anew", &["state-0/journal is gone", "/journal is flipped", "of state-directory is flipped"]),
     ("image-lost-below-its-journal", &["n3: state-1/rows is gone"]),
+    ("one-grows-to-three-to-five-and-shrinks", &["n2 arrives", "n5 arrives", "n1, node 1, for good", "taken out n4"]),
+    ("newcomers-get-a-snapshot-while-locks-run-out", &["n2 arrives", "n3 arrives"]),
     ("damage-everywhere", &["log/journal is flipped", "state-0/journal is flipped", "snapshots/"]),
     ("deaths-around-a-vote", &["at before_vote_save", "at after_vote_save"]),
     ("deaths-around-the-log", &["at before_sync", "at after_sync", "at after_apply", "at after_flush"]),
@@ -34,6 +36,49 @@ const TELL: [(&str, &[&str]); 17] = [
         ],
     ),
 ];
+
+fn read_step(line: &str) -> Option<(&str, u64, &str, bool)> {
+    let (told, is_written) = match line.split_once("mirror has ") {
+        Some((_, told)) => (told, true),
+        None => (line.split_once("mirror cannot take ")?.1, false),
+    };
+    let mut words = told.split(' ');
+    Some((words.next()?, words.next()?.parse().ok()?, words.next()?, is_written))
+}
+
+/// What the mirror did, one thing after the other: a ticket, its version and status, and whether they could be written.
+fn mirrored(lines: &[String]) -> Vec<(&str, u64, &str, bool)> {
+    lines.iter().filter_map(|line| read_step(line)).collect()
+}
+
+fn run_named(name: &str) -> Vec<String> {
+    let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("scenarios").join(format!("{name}.toml"));
+    let schedule = Schedule::parse(&fs::read_to_string(file).expect("a readable file")).expect("a good schedule");
+    run(&schedule, true).trace.lines
+}
+
+#[test]
+fn a_first_version_fails_and_the_second_and_the_third_are_written_before_it_comes_again() {
+    let lines = run_named("first-version-fails-and-comes-after-the-third");
+    let steps = mirrored(&lines);
+    let is_late = |(at, (ticket, first, _, is_written)): (usize, &(&str, u64, &str, bool))| {
+        let has = |version| steps[at..].contains(&(*ticket, version, "available", true));
+        let locked = |version| steps[at..].contains(&(*ticket, version, "locked", true));
+        let either = |version| has(version) || locked(version);
+        !is_written && either(first + 1) && either(first + 2)
+    };
+    assert!(steps.iter().enumerate().any(is_late), "{steps:?}");
+}
+
+#[test]
+fn a_sale_is_written_before_the_lock_that_it_came_of() {
+    let lines = run_named("what-was-taken-is-heard-before-what-was-given");
+    let steps = mirrored(&lines);
+    let is_early = |(at, (ticket, version, status, is_written)): (usize, &(&str, u64, &str, bool))| {
+        !is_written && *status == "locked" && steps[at..].contains(&(*ticket, version + 1, "sold", true))
+    };
+    assert!(steps.iter().enumerate().any(is_early), "{steps:?}");
+}
 
 #[test]
 fn every_named_scenario_passes() {

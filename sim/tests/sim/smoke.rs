@@ -13,7 +13,7 @@ fn partition_and_crash(seed: u64) -> Schedule {
         Fault { id: 1, at_ms: 2_000, for_ms: 2_500, what: What::Isolate { node: Target::Leader } },
         Fault { id: 2, at_ms: 6_000, for_ms: 1_500, what: What::Crash { node: Target::Leader, power: true } },
     ];
-    Schedule { faults, ..from_seed(seed, size) }
+    Schedule { faults, founders: 0, ..from_seed(seed, size) }
 }
 
 fn passed(schedule: &Schedule) -> Report {
