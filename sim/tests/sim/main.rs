@@ -3,6 +3,7 @@
 #![cfg(madsim)]
 
 mod command;
+mod manual;
 mod planted;
 mod scenarios;
 mod smoke;
