@@ -148,8 +148,14 @@ impl Stripe {
     async fn before(behind: String, process: Guarded) -> Stripe {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
-        let http =
-            reqwest::Client::builder().no_proxy().tls_certs_only([]).timeout(PATIENCE).build().expect("a client");
+        // What is behind closes connections that rest without a word.
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .pool_max_idle_per_host(0)
+            .tls_certs_only([])
+            .timeout(PATIENCE)
+            .build()
+            .expect("a client");
         let book = Arc::<Mutex<Book>>::default();
         let proxy = Proxy { behind: behind.clone(), http: http.clone(), book: book.clone() };
         tokio::spawn(proxy.serve(listener));
