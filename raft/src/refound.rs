@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use holdfast_ledger::command::{Actor, Command, Submitted};
 use openraft::storage::{IOFlushed, RaftLogStorage};
 use openraft::type_config::TypeConfigExt;
 use openraft::{EntryPayload, Membership};
@@ -20,7 +21,9 @@ use crate::engine::Durability;
 use crate::identity::{Identity, Place};
 use crate::log_store::LogStore;
 use crate::members;
+use crate::node::{Consistency, Node, Options, StartError, Unavailable};
 use crate::runtime::{self, WatchReceiver};
+use crate::settings::Settings;
 use crate::state::folder::{self, Damaged, Mark, engine_fault, storage};
 use crate::state::unbounded_durable_end;
 use crate::types::{Entry, Intent, LogId, NodeId, NodeRecord, StoredMembership, TypeConfig, Vote};
@@ -31,6 +34,8 @@ pub const STATE_DIRECTORY: &str = "state-0";
 
 /// How long a database may take to be closed.
 const RELEASE_WAIT: Duration = Duration::from_secs(10);
+/// Longer than a node runs that only raises the lineage, in milliseconds.
+const NO_TICK_MS: u64 = 24 * 3_600_000;
 /// Entries and rows kept in memory meanwhile, in bytes.
 const MEMORY_BYTES_MAX: usize = 16 << 20;
 
@@ -42,6 +47,19 @@ pub struct Refounded {
     pub record: NodeRecord,
     /// What the state held when this began.
     pub held: Holding,
+}
+
+/// Why the lineage was not raised.
+#[derive(Debug, thiserror::Error)]
+pub enum RaiseError {
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+    #[error("no lineage is left")]
+    NoneLeft,
+    #[error("the ledger refuses: {0}")]
+    Refused(&'static str),
 }
 
 fn disk_fault(error: std::io::Error) -> Fault {
@@ -133,4 +151,24 @@ pub async fn from_member(disk: SharedDisk) -> Result<Refounded, Fault> {
     let place = Place { cluster_id: rand::random(), ..place };
     Identity { place: Some(place), ..identity }.write(&*disk).map_err(disk_fault)?;
     Ok(Refounded { place, record, held })
+}
+
+/// Runs the new cluster's only node for a moment, without clients, and raises the ledger's lineage; answers with the new one.
+///
+/// It is the first thing that the cluster decides: until then nothing ticks, as locks that ran out since the backup was made would
+/// be reclaimed under the old lineage, by events whose numbers were given before.
+pub async fn raise_lineage(options: Options) -> Result<u16, RaiseError> {
+    let settings = Settings { voters_target: 1, tick_interval_ms: NO_TICK_MS, ..options.settings };
+    let node = Node::start(Options { settings, ..options }).await?;
+    let raised = raise(&node).await;
+    node.shutdown().await;
+    raised
+}
+
+async fn raise(node: &Node) -> Result<u16, RaiseError> {
+    let current = node.read(Consistency::Linearizable, |state| Ok(state.meta().lineage)).await?;
+    let lineage = current.checked_add(1).ok_or(RaiseError::NoneLeft)?;
+    let command = Command::RaiseLineage { lineage };
+    let answer = node.propose(Submitted { actor: Actor::System, idempotency: None, command }).await?;
+    answer.outcome.settled.map(|_| lineage).map_err(|refusal| RaiseError::Refused(refusal.code()))
 }

@@ -4,10 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
-use holdfast_ledger::command::{Actor, Command, Submitted};
 use holdfast_raft::clock::SystemClock;
 use holdfast_raft::disk::{self, Disk};
-use holdfast_raft::node::{Consistency, Node, Options, Start};
+use holdfast_raft::node::{Options, Start};
 use holdfast_raft::refound::{self, Refounded, STATE_DIRECTORY};
 use holdfast_raft::settings::Settings;
 use holdfast_raft::transport::grpc::Grpc;
@@ -103,21 +102,9 @@ pub async fn raise_lineage(data: &Path, refounded: &Refounded) -> Result<u16, Fa
         peer_listen: "127.0.0.1:0".into(),
         peer_addr: Some(refounded.record.peer_addr.clone()),
         http_addr: refounded.record.http_addr.clone(),
-        settings: Settings { voters_target: 1, ..Settings::default() },
+        settings: Settings::default(),
         storage: crate::versions::storage(),
         start: Start::Continue,
     };
-    let node = Node::start(options).await.map_err(|error| complain(&error))?;
-    let raised = raise(&node).await;
-    node.shutdown().await;
-    raised.map_err(|message| complain(&message))
-}
-
-async fn raise(node: &Node) -> Result<u16, String> {
-    let current = node.read(Consistency::Linearizable, |state| Ok(state.meta().lineage)).await;
-    let lineage = current.map_err(|error| error.to_string())?.checked_add(1).ok_or("no lineage is left")?;
-    let command = Command::RaiseLineage { lineage };
-    let submitted = Submitted { actor: Actor::System, idempotency: None, command };
-    let answer = node.propose(submitted).await.map_err(|error| error.to_string())?;
-    answer.outcome.settled.map(|_| lineage).map_err(|refusal| format!("the ledger refuses: {}", refusal.code()))
+    refound::raise_lineage(options).await.map_err(|error| complain(&error))
 }
