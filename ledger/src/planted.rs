@@ -37,9 +37,10 @@ bugs! {
     CountRemovedNode = "count-removed-node",
     /// Who joins gets the node id of who was removed last.
     ReuseNodeId = "reuse-node-id",
-    /// A snapshot counts as made before it is synced: the log is purged below it.
+    /// A snapshot counts as made before it, and the state that it is a copy of, are synced: the log is purged below it.
     SnapshotUnsynced = "snapshot-unsynced",
-    /// The state is flushed with the position that it had at the flush before: after a restart entries are applied again.
+    /// A flush writes rows alone, and where they stand is written with snapshots: after a restart entries are applied again to rows
+    /// that have them.
     ApplyTwice = "apply-twice",
     /// A snapshot is labelled with the position that was applied when it was asked for, not with what it holds.
     OldSnapshotLabel = "old-snapshot-label",

@@ -19,6 +19,8 @@ use super::folder::{self, Mark, engine_fault, storage};
 use super::overlay::Overlay;
 use crate::damage::{Damage, Fault};
 use crate::disk::{Purpose, SharedDisk};
+#[cfg(feature = "planted")]
+use crate::engine::Batch;
 use crate::engine::{Durability, SharedEngine};
 use crate::failpoint::{Point, reach};
 use crate::runtime::WatchReceiver;
@@ -49,6 +51,9 @@ pub struct Flusher {
     engine: SharedEngine,
     directory: String,
     synced_end: WatchReceiver<u64>,
+    /// What the last flush left out, for [`Bug::ApplyTwice`].
+    #[cfg(feature = "planted")]
+    position: Batch,
 }
 
 impl Flusher {
@@ -59,7 +64,15 @@ impl Flusher {
         directory: String,
         synced_end: WatchReceiver<u64>,
     ) -> Flusher {
-        Flusher { shared, disk, engine, directory, synced_end }
+        Flusher {
+            shared,
+            disk,
+            engine,
+            directory,
+            synced_end,
+            #[cfg(feature = "planted")]
+            position: Batch::new(),
+        }
     }
 
     /// Works until it is closed or nobody can ask it any more.
@@ -91,8 +104,10 @@ impl Flusher {
         let Some((rows, mark)) = freeze(shared) else { return Ok(()) };
         self.wait_until_synced(shared, &mark).await?;
         let mut batch = rows.to_batch();
-        if !at_work(Bug::ApplyTwice) {
-            batch.push(mark.change());
+        batch.push(mark.change());
+        #[cfg(feature = "planted")]
+        if at_work(Bug::ApplyTwice) {
+            self.position = batch.extract_if(.., |change| folder::is_position(change)).collect();
         }
         let delay = self.engine.delay(Durability::Unsynced);
         if !delay.is_zero() {
@@ -133,8 +148,12 @@ impl Flusher {
 
     async fn checkpoint(&mut self, shared: &Shared) -> Result<(String, Mark), Fault> {
         self.flush(shared).await?;
+        #[cfg(feature = "planted")]
+        self.write_position(shared)?;
         // The log is purged up to the snapshot: should that be damaged one day, the state itself has what it held.
-        latching(shared, self.engine.sync().map_err(engine_fault("syncing the state")))?;
+        if !at_work(Bug::SnapshotUnsynced) {
+            latching(shared, self.engine.sync().map_err(engine_fault("syncing the state")))?;
+        }
         let (path, mark) = (shared.shelf.unfinished_path(), folder::read_mark(&*self.engine)?);
         latching(shared, self.engine.checkpoint(&path).map_err(engine_fault("making a snapshot")))?;
         reach(Point::SnapshotWritten);
@@ -179,8 +198,18 @@ impl Flusher {
         self.disk.remove_dir(&old).map_err(storage(doing))
     }
 
+    /// Writes where the state stands, for [`Bug::ApplyTwice`], which leaves that out of a flush.
+    #[cfg(feature = "planted")]
+    fn write_position(&mut self, shared: &Shared) -> Result<(), Fault> {
+        let position = std::mem::take(&mut self.position);
+        let written = self.engine.write(position, Durability::Unsynced).map_err(engine_fault("flushing the state"));
+        latching(shared, written)
+    }
+
     async fn close(&mut self, shared: &Shared) -> Result<(), Fault> {
         self.flush(shared).await?;
+        #[cfg(feature = "planted")]
+        self.write_position(shared)?;
         latching(shared, self.engine.sync().map_err(engine_fault("syncing the state")))?;
         shared.raise_durable_end(shared.read(|held| held.flushed));
         Ok(())

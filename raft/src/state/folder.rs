@@ -50,6 +50,12 @@ impl Mark {
     }
 }
 
+/// Whether it says where the state stands, to this crate or to the ledger: for a planted bug that writes this apart.
+#[cfg(feature = "planted")]
+pub fn is_position(change: &Change) -> bool {
+    matches!(change, Change::Put { table, .. } if *table == MARKS || *table == Table::Meta as u8)
+}
+
 /// What becomes of a state that is damaged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Damaged {
