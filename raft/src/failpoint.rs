@@ -74,6 +74,10 @@ points! {
     SnapshotCopied = "snapshot_copied",
     /// The folder names the new state; the old one is still there.
     AfterSnapshotInstall = "after_snapshot_install",
+    /// A snapshot is found damaged as the folder is opened, and is about to be removed.
+    SnapshotGivenUp = "snapshot_given_up",
+    /// The state is found damaged as the folder is opened, and is about to be built anew.
+    StateGivenUp = "state_given_up",
     /// The relay is about to note how far the broker has come.
     BeforeOutboxAcknowledgement = "before_outbox_acknowledgement",
     /// The note is in the log.

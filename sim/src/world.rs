@@ -109,6 +109,17 @@ impl Staff {
         self.stale.contains(&number) || self.harmed.get(&number).is_some_and(harmed)
     }
 
+    /// The machine may find damage at this point: somebody has seen to it.
+    fn may_find_damage(&self, number: u32, point: Point) -> bool {
+        let parts = match point {
+            Point::StateGivenUp => [Part::State, Part::Pointer],
+            Point::SnapshotGivenUp => [Part::Snapshot, Part::Manifest],
+            _ => return true,
+        };
+        let harmed = self.harmed.get(&number).is_some_and(|harmed| parts.iter().any(|part| harmed.contains(part)));
+        harmed || self.stale.contains(&number)
+    }
+
     /// The machine does not know what it has promised.
     fn has_lost_promises(&self, number: u32) -> bool {
         self.harmed.get(&number).is_some_and(|parts| parts.iter().any(|part| part.holds_promises()))
@@ -193,7 +204,7 @@ impl World {
     }
 
     /// The machine at work now is at a point. If it is to die there, it does so at once: its disk takes nothing more, and none of
-    /// its tasks runs again.
+    /// its tasks runs again. What it mends by itself must have been damaged by a fault: else it only hides that it lost something.
     fn at_point(&self, point: Point) {
         let here = madsim::plugin::node();
         let is_here = |number: &&u32| self.handles[number].id() == here;
@@ -201,6 +212,10 @@ impl World {
         let Looked { leader, phase } = *self.looked();
         let leads = leader == Some(number);
         self.passed.lock().expect("nothing panics while it counts").insert((point, leads));
+        if !self.staff().may_find_damage(number, point) {
+            let what = format!("n{number} is at {} on a disk that nobody has damaged", point.name());
+            self.ground.observed().violations.insert(what);
+        }
         let due = {
             let mut armed = self.armed();
             let Some(at) = armed.iter().position(|armed| armed.number == number && armed.point == point) else {

@@ -33,6 +33,7 @@ struct Directories {
 /// A snapshot that nobody can use goes: the state is a copy of its own, and another snapshot is made of it.
 fn abandon(disk: &SharedDisk, path: &str, reason: impl Display) -> io::Result<()> {
     tracing::error!(path, %reason, "a damaged snapshot is removed");
+    reach(Point::SnapshotGivenUp);
     disk.remove_dir(path)
 }
 

@@ -18,6 +18,7 @@ use super::store::StateStore;
 use crate::damage::{Damage, Fault};
 use crate::disk::{Purpose, SharedDisk};
 use crate::engine::{Change, Engine, EngineError, SharedEngine, TableNumber};
+use crate::failpoint::{Point, reach};
 use crate::format::{self, SnapshotMetaRecord};
 use crate::snapshot::Shelf;
 use crate::types::{LogId, SnapshotMeta, StoredMembership};
@@ -125,6 +126,7 @@ pub fn find(disk: &SharedDisk, cache_bytes_max: usize, known: Versions, damaged:
     }
     if let Some(fault) = damage {
         tracing::error!(%fault, "the state is built anew from snapshot and log");
+        reach(Point::StateGivenUp);
         let next = next_directory(&directory);
         let old = std::mem::replace(&mut directory, next);
         disk.remove_dir(&directory).map_err(storage(doing))?;
