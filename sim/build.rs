@@ -13,7 +13,8 @@ fn main() {
     if env::var_os("CARGO_CFG_MADSIM").is_none() {
         return;
     }
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace's root");
+    let here = env::var_os("CARGO_MANIFEST_DIR").expect("cargo names the package's folder");
+    let root = Path::new(&here).parent().expect("the workspace's root");
     let mut sources = Vec::new();
     let manifests = code::FOLDERS.map(|folder| folder.replace("/src", "/Cargo.toml"));
     for path in code::MANIFESTS.into_iter().chain(manifests.iter().map(String::as_str)) {
