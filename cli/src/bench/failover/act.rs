@@ -53,6 +53,18 @@ pub fn heal(cluster: &mut Cluster, kind: Kind, leader: usize) -> Result<(), Fail
     Ok(())
 }
 
+/// Makes good again whatever was done, to whichever node.
+pub fn mend(cluster: &mut Cluster) -> Result<(), Failure> {
+    cluster.net().heal();
+    for node in 0..cluster.members.len() {
+        match cluster.members[node].is_running() {
+            true => signal(cluster, node, Signal::CONT)?,
+            false => cluster.restart(node)?,
+        }
+    }
+    Ok(())
+}
+
 fn signal(cluster: &Cluster, node: usize, signal: Signal) -> Result<(), Failure> {
     let pid = cluster.members[node].pid().and_then(|pid| Pid::from_raw(pid as i32));
     let pid = pid.ok_or_else(|| Failure::failed(format!("node {} does not run", node + 1)))?;

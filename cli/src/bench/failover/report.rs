@@ -15,7 +15,11 @@ const BAR: u64 = 40;
 /// All rounds of one kind.
 pub struct Report {
     pub kind: Kind,
+    /// After which all is healed, and the round counts as one over the limit.
+    pub limit: Duration,
     pub rounds: Vec<Round>,
+    /// Why rounds came to no end; they have no figures.
+    pub failed: Vec<String>,
 }
 
 /// Sorted times, in milliseconds.
@@ -60,6 +64,10 @@ impl Times {
 }
 
 impl Report {
+    fn over_limit(&self) -> usize {
+        self.rounds.iter().filter(|round| round.over_limit).count()
+    }
+
     fn times(&self) -> [(&'static str, &'static str, Times); 3] {
         let rounds = &self.rounds;
         [
@@ -72,8 +80,11 @@ impl Report {
 
 pub fn json(reports: &[Report]) -> Value {
     let one = |report: &Report| {
-        let mut object = json!({ "kind": report.kind, "times": report.rounds.len() });
-        for (_, name, times) in report.times() {
+        let mut object = json!({
+            "kind": report.kind, "times": report.rounds.len(), "limit_ms": report.limit.as_millis() as u64,
+            "over_limit": report.over_limit(), "failed": report.failed,
+        });
+        for (_, name, times) in report.times().into_iter().filter(|_| !report.rounds.is_empty()) {
             object[name] = times.json();
         }
         object["terms"] = report.rounds.iter().map(|round| round.terms).collect();
@@ -86,7 +97,7 @@ pub fn print(reports: &[Report]) {
     let mut table = Table::new();
     table.load_style(presets::UTF8_FULL_CONDENSED);
     table.set_header(["what", "times", "milliseconds", "min", "median", "p90", "p99", "max"]);
-    for report in reports {
+    for report in reports.iter().filter(|report| !report.rounds.is_empty()) {
         for (name, _, times) in report.times() {
             let what = format!("{:?}", report.kind).to_lowercase();
             let figures = [0, 50, 90, 99, 100].map(|percent| times.percentile(percent).to_string());
@@ -100,6 +111,13 @@ pub fn print(reports: &[Report]) {
     }
     say!("{table}");
     for report in reports {
+        let (kind, late, limit) = (report.kind, report.over_limit(), report.limit);
+        if late > 0 {
+            say!("{kind:?}: {late} of them were healed after {limit:?}, as nothing was acknowledged by then");
+        }
+        report.failed.iter().for_each(|why| say!("{kind:?}: one more came to no end: {why}"));
+    }
+    for report in reports.iter().filter(|report| !report.rounds.is_empty()) {
         say!("\n{:?}: milliseconds without a write", report.kind);
         let [(_, _, writes), ..] = report.times();
         writes.histogram().iter().for_each(|line| say!("{line}"));
@@ -109,6 +127,23 @@ pub fn print(reports: &[Report]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_late_or_came_to_no_end_is_said() {
+        let ms = Duration::from_millis;
+        let round = |over_limit| Round { over_limit, writes: ms(7), reads: ms(8), slowest: ms(9), terms: 1 };
+        let rounds = vec![round(false), round(true), round(true)];
+        let report = Report { kind: Kind::Stop, limit: ms(1_000), rounds, failed: vec!["no end".into()] };
+        let object = &json(&[report])["failover"][0];
+        assert_eq!(
+            (&object["times"], &object["over_limit"], &object["limit_ms"]),
+            (&json!(3), &json!(2), &json!(1_000))
+        );
+        assert_eq!(object["failed"], json!(["no end"]));
+        assert_eq!(object["without_writes_ms"]["all"], json!([7, 7, 7]), "a late one is not left out");
+        let none = Report { kind: Kind::Stop, limit: ms(1_000), rounds: Vec::new(), failed: Vec::new() };
+        assert_eq!(json(&[none])["failover"][0]["without_writes_ms"], Value::Null, "nothing measured is not nought");
+    }
 
     #[test]
     fn percentiles_and_histogram_of_known_times() {

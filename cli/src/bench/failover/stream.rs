@@ -1,9 +1,11 @@
 //! A steady stream of writes and reads to one node, whatever becomes of those before.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use holdfast_ledger::entities::Policy;
 use reqwest::Method;
 use serde_json::json;
 use tokio::sync::watch;
@@ -19,6 +21,10 @@ const PACE: Duration = Duration::from_millis(20);
 pub const TICKETS: u64 = 512;
 /// Reads that are under way at once.
 const READS_MAX: usize = 512;
+/// Idempotency keys of one write: the lock's, and the cancellation's.
+const KEYS_EACH: u32 = 2;
+/// A buyer whose session is older is not begun a round with: while his stream does not flow, nothing renews it.
+const BUYER_AGE_MAX: Duration = Duration::from_secs(600);
 
 /// What was answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,9 +45,16 @@ pub struct Answer {
 #[derive(Clone)]
 pub struct Stream {
     client: Client,
-    buyer: Arc<Account>,
+    buyer: Arc<Buyer>,
     free: Arc<Mutex<VecDeque<String>>>,
     run: String,
+}
+
+/// As whom a stream writes, and how many keys it has used as him: the ledger keeps so many a user and no more.
+struct Buyer {
+    account: Account,
+    keys: AtomicU32,
+    since: Instant,
 }
 
 /// A stream that flows.
@@ -74,10 +87,18 @@ impl Stream {
     /// A stream to the node at `url`. `client` reaches all nodes and prepares.
     pub async fn prepare(client: &Client, url: String, node: usize) -> Result<Stream, Failure> {
         let run = format!("{node}-{:08x}", rand::random::<u32>());
-        let buyer = client.account(&format!("bench-{run}@holdfast.example"), "bench-password", node).await?;
+        let buyer = Arc::new(Buyer::sign_up(client, node).await?);
         let tickets = create_tickets(client, TICKETS, &run).await?;
         let client = Client::new(&[url], PATIENCE)?;
-        Ok(Stream { client, buyer: Arc::new(buyer), free: Arc::new(Mutex::new(tickets.into())), run })
+        Ok(Stream { client, buyer, free: Arc::new(Mutex::new(tickets.into())), run })
+    }
+
+    /// Goes on as somebody else, when half of the keys are used or the session is old: what is left is enough for a round.
+    pub async fn change_buyer(&mut self, client: &Client) -> Result<(), Failure> {
+        if self.buyer.is_worn() {
+            self.buyer = Arc::new(Buyer::sign_up(client, 0).await?);
+        }
+        Ok(())
     }
 
     /// Lets it flow.
@@ -97,8 +118,9 @@ impl Stream {
         let mut pace = tokio::time::interval(PACE);
         while !*ends.borrow() {
             pace.tick().await;
-            let ticket = self.free().pop_front();
+            let ticket = if self.buyer.has_keys() { self.free().pop_front() } else { None };
             if let Some(ticket) = ticket {
+                self.buyer.keys.fetch_add(KEYS_EACH, Ordering::Relaxed);
                 if reads.len() < READS_MAX {
                     reads.spawn(self.clone().read(ticket.clone(), seen.clone()));
                 }
@@ -118,11 +140,12 @@ impl Stream {
     async fn write(self, ticket: String, seen: Answers) -> Result<(), Failure> {
         let key = format!("{}-{:016x}", self.run, rand::random::<u64>());
         let sent = Instant::now();
-        let lock = Ask::post("/api/orders", json!({ "ticketId": ticket })).key(&key).by(&self.buyer);
+        let lock = Ask::post("/api/orders", json!({ "ticketId": ticket })).key(&key).by(&self.buyer.account);
         let order = self.client.send(lock).await?.expect(201, "lock")?;
         seen.add(Seen::Write, sent);
         let order = order["id"].as_str().unwrap_or_default();
-        let cancel = Ask::new(Method::DELETE, format!("/api/orders/{order}")).key(format!("{key}-x")).by(&self.buyer);
+        let cancel =
+            Ask::new(Method::DELETE, format!("/api/orders/{order}")).key(format!("{key}-x")).by(&self.buyer.account);
         self.client.send(cancel).await?.expect(204, "cancellation")?;
         self.free().push_back(ticket);
         Ok(())
@@ -136,12 +159,44 @@ impl Stream {
     }
 }
 
+impl Buyer {
+    async fn sign_up(client: &Client, first_node: usize) -> Result<Buyer, Failure> {
+        let email = format!("bench-{:016x}@holdfast.example", rand::random::<u64>());
+        let account = client.account(&email, "bench-password", first_node).await?;
+        Ok(Buyer { account, keys: AtomicU32::new(0), since: Instant::now() })
+    }
+
+    fn keys_left(&self) -> u32 {
+        keys_max().saturating_sub(self.keys.load(Ordering::Relaxed))
+    }
+
+    fn has_keys(&self) -> bool {
+        self.keys_left() >= KEYS_EACH
+    }
+
+    fn is_worn(&self) -> bool {
+        self.keys_left() < keys_max() / 2 || self.since.elapsed() > BUYER_AGE_MAX
+    }
+}
+
+/// Keys that the ledger keeps of one user; the nodes are ours and have the policy that they began with.
+fn keys_max() -> u32 {
+    Policy::default().idempotency_keys_per_user_max
+}
+
 impl Flowing {
     /// Ends the stream; all of its answers.
-    pub async fn end(self) -> Result<Vec<Answer>, Failure> {
+    pub async fn end(mut self) -> Result<Vec<Answer>, Failure> {
         self.over.send_replace(true);
-        self.task.await.map_err(|error| Failure::failed(format!("a stream's task: {error}")))??;
+        (&mut self.task).await.map_err(|error| Failure::failed(format!("a stream's task: {error}")))??;
         Ok(std::mem::take(&mut *self.seen.all()))
+    }
+}
+
+impl Drop for Flowing {
+    /// A round that came to no end leaves no stream behind that goes on.
+    fn drop(&mut self) {
+        self.task.abort();
     }
 }
 
