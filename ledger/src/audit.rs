@@ -37,7 +37,8 @@ impl<S: Write> Entry<'_, S> {
             Caller::User { id, .. } => AuditActor::User(*id),
             Caller::Service(service) => AuditActor::Service(*service),
             Caller::System | Caller::Anonymous => match command {
-                Command::NoteOperation { certificate: Some(shown), .. } => AuditActor::Certificate(*shown),
+                Command::NoteOperation { certificate: Some(shown), .. }
+                | Command::RaiseVersion { certificate: Some(shown), .. } => AuditActor::Certificate(*shown),
                 _ => AuditActor::Cluster,
             },
         };

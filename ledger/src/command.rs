@@ -317,6 +317,8 @@ pub enum Command {
     /// The cluster works by a newer version from here on. Actor: operator-admin or the system.
     RaiseVersion {
         to: Version,
+        /// SHA-256 of the certificate that was shown.
+        certificate: Option<[u8; 32]>,
     },
     /// What the tests' next version has more. Actor: operator-admin or the system.
     #[cfg(feature = "next-version")]

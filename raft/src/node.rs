@@ -353,12 +353,13 @@ impl Node {
 
     /// What raising the cluster's version would do, as high as the leader's build knows if no version is named. On any member.
     pub async fn plan_raise(&self, to: Option<Version>) -> Result<RaisePlan, ManageError> {
-        self.running.core.raise(RaiseMessage { to, make: false }).await
+        self.running.core.raise(RaiseMessage { to, make: false, certificate: None }).await
     }
 
-    /// Raises the cluster's version, unless the plan refuses it: there is no way back. On any member: asks the leader.
-    pub async fn raise(&self, to: Option<Version>) -> Result<RaisePlan, ManageError> {
-        self.running.core.raise(RaiseMessage { to, make: true }).await
+    /// Raises the cluster's version, unless the plan refuses it: there is no way back. On any member: asks the leader. The audit
+    /// names `certificate`, the SHA-256 of the one that the operator has shown; the cluster itself where there is none.
+    pub async fn raise(&self, to: Option<Version>, certificate: Option<[u8; 32]>) -> Result<RaisePlan, ManageError> {
+        self.running.core.raise(RaiseMessage { to, make: true, certificate }).await
     }
 
     /// Hands leadership to the voter `to`, and returns when it leads. On any member: asks the leader.

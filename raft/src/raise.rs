@@ -29,6 +29,8 @@ pub struct RaiseMessage {
     /// `None`: as high as the leader's build knows.
     pub to: Option<Version>,
     pub make: bool,
+    /// SHA-256 of the certificate that the operator has shown, for the audit.
+    pub certificate: Option<[u8; 32]>,
 }
 
 /// What raising the version to `to` would do. `view.live` is who answers now.

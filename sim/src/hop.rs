@@ -112,7 +112,7 @@ pub fn serve(endpoint: &Endpoint, node: Node, router: Router) {
     let member = node.clone();
     endpoint.add_rpc_handler(move |RaiseVersion| {
         let member = member.clone();
-        async move { member.raise(NEXT.map(|next| next.versions.max)).await.map(|plan| plan.version) }
+        async move { member.raise(NEXT.map(|next| next.versions.max), None).await.map(|plan| plan.version) }
     });
     endpoint.add_rpc_handler(move |Propose(submitted)| {
         let node = node.clone();

@@ -31,6 +31,11 @@ impl<S: Sync> FromRequestParts<S> for By {
 }
 
 impl By {
+    /// SHA-256 of the certificate, where one was shown.
+    pub fn certificate(self) -> Option<[u8; 32]> {
+        self.0
+    }
+
     /// Writes down that it is asked for; what is not written down must not be done.
     pub async fn asks(self, node: &Node, operation: Operation, of: Option<u64>) -> Result<(), Unavailable> {
         self.note(node, operation, Step::Asked, of).await

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::members::Declined;
+use super::noted::By;
 
 /// What to raise the version to, or to look at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,15 +30,17 @@ pub async fn look(State(node): State<Node>) -> Result<Json<RaisePlan>, Declined>
     Ok(Json(node.plan_raise(None).await?))
 }
 
-/// `POST /cluster/raise`: raises the version, unless its plan refuses it. The audit tells.
+/// `POST /cluster/raise`: raises the version, unless its plan refuses it. The entry that raises it is in the audit, with the
+/// certificate that was shown: there is nothing between asking and having done it that could go missing.
 pub async fn raise(
     State(node): State<Node>,
+    by: By,
     body: Result<Json<Raise>, JsonRejection>,
 ) -> Result<Json<RaisePlan>, Declined> {
     let Json(asked) = body?;
     match asked.dry_run {
         true => Ok(Json(node.plan_raise(asked.to).await?)),
-        false => Ok(Json(node.raise(asked.to).await?)),
+        false => Ok(Json(node.raise(asked.to, by.certificate()).await?)),
     }
 }
 

@@ -129,7 +129,7 @@ pub(crate) fn run<S: Write>(entry: &mut Entry<S>, caller: &Caller, command: &Com
         Command::SetBootstrapToken { token_hash } => set_bootstrap_token::run(entry, caller, token_hash),
         Command::RaiseLineage { lineage } => raise_lineage::run(entry, caller, *lineage),
         Command::NoteOperation { .. } => note_operation::run(caller),
-        Command::RaiseVersion { to } => raise_version::run(entry, caller, *to),
+        Command::RaiseVersion { to, .. } => raise_version::run(entry, caller, *to),
         #[cfg(feature = "next-version")]
         Command::ForgetLocks { ticket } => crate::version::forget_locks(entry, caller, *ticket),
     }

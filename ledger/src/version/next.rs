@@ -88,7 +88,7 @@ mod tests {
         assert_eq!(before[0], 1, "a build that knows more writes what the cluster is at");
         let forget = || Command::ForgetLocks { ticket: market.free };
         let forgotten = forget();
-        market.ask(&Actor::System, Command::RaiseVersion { to: VERSION });
+        market.ask(&Actor::System, Command::RaiseVersion { to: VERSION, certificate: None });
         assert_eq!(row(&market), before, "a row is rewritten when it changes");
         market.ask(&Actor::System, forgotten);
         let after = row(&market);

@@ -243,7 +243,7 @@ fn command() -> BoxedStrategy<Command> {
         (maybe(any::<u64>()), maybe(any::<[u8; 32]>())).prop_map(|(node, certificate)| {
             Command::NoteOperation { operation: Operation::RemoveMember, step: Step::Asked, node, certificate }
         }),
-        any::<u8>().prop_map(|to| Command::RaiseVersion { to }),
+        (any::<u8>(), maybe(any::<[u8; 32]>())).prop_map(|(to, certificate)| Command::RaiseVersion { to, certificate }),
     ];
     let webhook = || id().prop_map(WebhookId);
     let event_types = vec((0..EventType::ALL.len()).prop_map(|at| EventType::ALL[at]), 0..4);

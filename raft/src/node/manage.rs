@@ -154,7 +154,7 @@ impl Core {
         if let Some(refusal) = plan.refusal {
             return Err(refusal.into());
         }
-        let command = Command::RaiseVersion { to: plan.to };
+        let command = Command::RaiseVersion { to: plan.to, certificate: message.certificate };
         let submitted = Submitted { actor: Actor::System, idempotency: None, command };
         let answers = self.proposer().propose(Group::encode(&[submitted]), false).await?;
         let version = self.links.version();

@@ -113,7 +113,7 @@ pub(super) async fn start(options: Options) -> Result<Arc<Core>, StartError> {
 
 /// A new cluster begins at the highest version that its founder knows. One that dies before it has said so leaves it to an operator.
 async fn found_at(core: Arc<Core>, version: Version) {
-    let command = Command::RaiseVersion { to: version };
+    let command = Command::RaiseVersion { to: version, certificate: None };
     let group = Group::encode(&[Submitted { actor: Actor::System, idempotency: None, command }]);
     while core.proposer().propose(group.clone(), false).await == Err(Unavailable::NoLeader) {
         if !core.sleep(FOUND_AGAIN).await {

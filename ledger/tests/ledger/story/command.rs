@@ -71,7 +71,10 @@ pub fn parse<S: Write>(line: &goldenscript::Command, who: Option<&str>, story: &
         "tick" => Command::Tick,
         "ack" => Command::AckOutbox { upto: arguments.next_pos().ok_or("up to what?")?.parse()? },
         "lineage" => Command::RaiseLineage { lineage: arguments.next_pos().ok_or("which?")?.parse()? },
-        "version" => Command::RaiseVersion { to: arguments.next_pos().ok_or("which?")?.parse()? },
+        "version" => Command::RaiseVersion {
+            to: arguments.next_pos().ok_or("which?")?.parse()?,
+            certificate: certificate(&mut arguments)?,
+        },
         "node_key" => Command::RegisterNodeKey {
             key_id: arguments.next_pos().ok_or("which?")?.into(),
             public_key: vec![
@@ -173,8 +176,7 @@ fn service<S: Write>(line: &goldenscript::Command, arguments: &mut Arguments, st
                 _ => return Err("which operation?".into()),
             };
             let node = arguments.take_key("node").map(str::parse).transpose()?;
-            let certificate = arguments.take_key("certificate").map(str::parse).transpose()?.map(|byte| [byte; 32]);
-            Command::NoteOperation { operation, step, node, certificate }
+            Command::NoteOperation { operation, step, node, certificate: certificate(arguments)? }
         }
         "webhook" => {
             let id = arguments.take_key("id").map(|name| story.names.id(name)).transpose()?;
@@ -337,6 +339,11 @@ fn policy(mut policy: Policy, arguments: &mut Arguments) -> Fallible<Policy> {
 /// The first positional argument as an id.
 fn subject<S: Write>(arguments: &mut Arguments, story: &Story<S>) -> Fallible<Id> {
     story.names.id(arguments.next_pos().ok_or("which?")?)
+}
+
+/// What was shown, as so many bytes of one value.
+fn certificate(arguments: &mut Arguments) -> Fallible<Option<[u8; 32]>> {
+    Ok(arguments.take_key("certificate").map(str::parse).transpose()?.map(|byte| [byte; 32]))
 }
 
 fn number(arguments: &mut Arguments, key: &str) -> Fallible<Option<u64>> {
