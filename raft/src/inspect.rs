@@ -106,7 +106,8 @@ pub enum ReplayError {
 impl Inspection {
     /// Opens and checks the data in `disk`, which no running node may be using.
     pub async fn open(disk: SharedDisk) -> Result<Inspection, Fault> {
-        let mut log = LogStore::open(disk.clone(), Fatal::default(), unbounded_durable_end(), MEMORY_BYTES_MAX).await?;
+        let (fatal, durable_end) = (Fatal::default(), unbounded_durable_end());
+        let mut log = LogStore::open(disk.clone(), fatal, durable_end, MEMORY_BYTES_MAX, readable()).await?;
         let opened = disk.clone();
         let found =
             runtime::blocking(move || folder::find(&opened, MEMORY_BYTES_MAX, readable(), Damaged::IsAnError)).await?;

@@ -82,7 +82,7 @@ async fn closed(released: Option<WatchReceiver<()>>) {
 }
 
 async fn open_log(disk: &SharedDisk) -> Result<LogStore, Fault> {
-    LogStore::open(disk.clone(), Fatal::default(), unbounded_durable_end(), MEMORY_BYTES_MAX).await
+    LogStore::open(disk.clone(), Fatal::default(), unbounded_durable_end(), MEMORY_BYTES_MAX, readable()).await
 }
 
 async fn close_log(log: LogStore) -> Result<(), Fault> {

@@ -47,7 +47,8 @@ impl Storage {
     pub async fn open(disk: SharedDisk, settings: StorageSettings) -> Result<Storage, Fault> {
         let fatal = Fatal::default();
         let durable_end = Arc::new(AtomicU64::new(0));
-        let log = LogStore::open(disk.clone(), fatal.clone(), durable_end.clone(), settings.recent_bytes_max).await?;
+        let (recent_bytes_max, known) = (settings.recent_bytes_max, settings.state.versions);
+        let log = LogStore::open(disk.clone(), fatal.clone(), durable_end.clone(), recent_bytes_max, known).await?;
         let (machine, state) = state::open(disk, settings.state, fatal.clone(), log.synced_end(), durable_end).await?;
         // What is not in the state comes from the snapshot, and what is in neither from the log: nothing may be in none.
         let (held, purged) = (state.restorable_log_id(), log.purged_log_id());

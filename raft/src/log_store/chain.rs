@@ -4,11 +4,12 @@
 //! show it. It starts anew from the log id at which the log was purged or reset, and that record keeps its value.
 
 use bytes::{Buf, Bytes, BytesMut};
+use holdfast_ledger::version::Versions;
 use serde::{Deserialize, Serialize};
 
-use crate::damage::Damage;
+use crate::damage::{Damage, Fault};
 use crate::engine::TableNumber;
-use crate::format::{self, LogIdRecord};
+use crate::format::{self, ENTRY_VERSION, FormatError, LogIdRecord};
 use crate::types::{Entry, LogId};
 
 /// index, big-endian → checksum, entry.
@@ -62,17 +63,24 @@ pub fn claimed(index: u64, row: &Bytes) -> Result<u32, Damage> {
     Ok(row.clone().get_u32_le())
 }
 
-/// Checks that the row at `index` follows from `chain`, and returns its entry and the chain's value at it.
-pub fn verify(chain: u32, index: u64, row: Bytes) -> Result<(Entry, u32), Damage> {
+/// Checks that the row at `index` follows from `chain`, and returns its entry and the chain's value at it. An entry that was written
+/// in a newer form is no damage.
+pub fn verify(chain: u32, index: u64, row: Bytes) -> Result<(Entry, u32), Fault> {
     let found = claimed(index, &row)?;
     let encoded = row.slice(CHECKSUM_BYTES..);
     let expected = crc32c::crc32c_append(chain, &encoded);
     if found != expected {
-        return Err(Damage::BrokenChain { index, expected, found });
+        return Err(Damage::BrokenChain { index, expected, found }.into());
     }
-    let entry = format::decode_entry(encoded).map_err(|error| unreadable(index, error))?;
+    let entry = format::decode_entry(encoded).map_err(|error| match error {
+        FormatError::EntryVersion { found } if found > ENTRY_VERSION => {
+            let known = Versions { min: ENTRY_VERSION, max: ENTRY_VERSION };
+            Fault::Version { what: format!("the form of entry {index}"), found, known }
+        }
+        error => unreadable(index, error).into(),
+    })?;
     if entry.log_id.index() != index {
-        return Err(unreadable(index, format!("it says that it is entry {}", entry.log_id.index())));
+        return Err(unreadable(index, format!("it says that it is entry {}", entry.log_id.index())).into());
     }
     Ok((entry, expected))
 }
@@ -104,9 +112,20 @@ mod tests {
             let mut flipped = first.to_vec();
             flipped[bit / 8] ^= 1 << (bit % 8);
             let broken = verify(CHAIN_START, 1, flipped.into());
-            assert!(matches!(broken, Err(Damage::BrokenChain { index: 1, .. })), "bit {bit}: {broken:?}");
+            let is_seen = matches!(broken, Err(Fault::Damage(Damage::BrokenChain { index: 1, .. })));
+            assert!(is_seen, "bit {bit}: {broken:?}");
         }
         assert!(verify(CHAIN_START, 2, second).is_err(), "an entry without the one before it");
         assert!(verify(CHAIN_START, 1, Bytes::from_static(b"abc")).is_err());
+    }
+    #[test]
+    fn an_entry_in_a_newer_form_is_told_from_a_damaged_one() {
+        let (row, _) = link(CHAIN_START, &entry(1, b"one"));
+        let mut newer = row[CHECKSUM_BYTES..].to_vec();
+        newer[0] = ENTRY_VERSION + 1;
+        let linked = crc32c::crc32c_append(CHAIN_START, &newer);
+        let row = [&linked.to_le_bytes()[..], &newer].concat();
+        let found = verify(CHAIN_START, 1, row.into());
+        assert!(matches!(found, Err(Fault::Version { found, .. }) if found == ENTRY_VERSION + 1), "{found:?}");
     }
 }

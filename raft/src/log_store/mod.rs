@@ -12,6 +12,7 @@ use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use holdfast_ledger::version::Versions;
 use openraft::storage::{IOFlushed, LogState, RaftLogStorage};
 use openraft_rt::{OptionalSend, WatchSender as _};
 use tokio::sync::{mpsc, oneshot};
@@ -93,15 +94,17 @@ pub struct LogStore {
 impl LogStore {
     /// Opens the log in `disk`, checks it, and starts its writer. Keeps up to `recent_bytes_max` bytes of entries in memory.
     ///
-    /// An error is a fault of the disk, or [`Damage`](crate::damage::Damage): then this node must not vote.
+    /// An error is a fault of the disk, [`Damage`](crate::damage::Damage), after which this node must not vote, or an entry of a
+    /// version that is not `known`.
     pub async fn open(
         disk: SharedDisk,
         fatal: Fatal,
         durable_end: DurableEnd,
         recent_bytes_max: usize,
+        known: Versions,
     ) -> Result<LogStore, Fault> {
         let opened = disk.clone();
-        let found = runtime::blocking(move || open::find(&opened, recent_bytes_max)).await?;
+        let found = runtime::blocking(move || open::find(&opened, recent_bytes_max, known)).await?;
         let (synced_end, synced_end_seen) = watch_channel(found.watermark.synced_end);
         let held = Held {
             vote: found.vote,

@@ -1,9 +1,13 @@
 //! Opening a log: read all of it, check every link of its chain, and compare its end with the watermark.
 //!
 //! The log is at most what was written since the last snapshot and some, so reading it whole costs little and finds
-//! damage before this node votes rather than when a follower asks for the entry.
+//! damage before this node votes rather than when a follower asks for the entry. Entries of a version that this build does not know
+//! are no damage: nothing is changed, and a build that knows it goes on with them.
 
 use bytes::Bytes;
+use holdfast_ledger::codec;
+use holdfast_ledger::version::Versions;
+use openraft::EntryPayload;
 
 use super::chain::{self, CHAIN_START, COMMITTED, ENTRIES, PURGED, Purged, RECORDS, VOTE};
 use super::recent::Recent;
@@ -12,7 +16,8 @@ use crate::damage::{Damage, Fault};
 use crate::disk::{Purpose, SharedDisk};
 use crate::engine::{Engine, EngineError, Order, SharedEngine};
 use crate::format::{self, LogIdRecord, VoteRecord};
-use crate::types::{LogId, Vote};
+use crate::types::{Entry, LogId, Payload, Vote};
+use crate::version;
 
 const DIRECTORY: &str = "log";
 
@@ -49,8 +54,8 @@ fn record<T: serde::de::DeserializeOwned>(engine: &dyn Engine, key: &[u8]) -> Re
     Ok(decoded.map_err(|error| Damage::Unreadable { what: what(), reason: error.to_string() })?)
 }
 
-/// Opens and checks the log in `disk`. Blocks.
-pub fn find(disk: &SharedDisk, recent_bytes_max: usize) -> Result<Found, Fault> {
+/// Opens and checks the log in `disk`, of which no entry may be of a version that is not `known`. Blocks.
+pub fn find(disk: &SharedDisk, recent_bytes_max: usize, known: Versions) -> Result<Found, Fault> {
     let watermark = Watermark::read(disk)?;
     let engine = disk.open_engine(DIRECTORY, Purpose::Log).map_err(fault("opening the log"))?;
     let vote: Option<VoteRecord> = record(&*engine, VOTE)?;
@@ -67,7 +72,7 @@ pub fn find(disk: &SharedDisk, recent_bytes_max: usize) -> Result<Found, Fault> 
         recent: Recent::new(recent_bytes_max, 0),
         watermark: watermark.unwrap_or_default(),
     };
-    check_entries(&mut found)?;
+    check_entries(&mut found, known)?;
     if watermark.is_none() && (found.last.is_some() || found.vote.is_some()) {
         return Err(Damage::WatermarkMissing.into());
     }
@@ -84,7 +89,7 @@ pub fn find(disk: &SharedDisk, recent_bytes_max: usize) -> Result<Found, Fault> 
     Ok(found)
 }
 
-fn check_entries(found: &mut Found) -> Result<(), Fault> {
+fn check_entries(found: &mut Found, known: Versions) -> Result<(), Fault> {
     let mut next = found.last.map(|last| last.index() + 1);
     loop {
         let from = chain::entry_key(next.unwrap_or(0));
@@ -101,6 +106,7 @@ fn check_entries(found: &mut Found) -> Result<(), Fault> {
                 return Err(Damage::EntryMissing { index: expected }.into());
             }
             let (entry, chain) = chain::verify(found.chain, index, row)?;
+            check_version(&entry, known)?;
             found.chain = chain;
             found.first = found.first.or(Some(index));
             found.last = Some(entry.log_id);
@@ -108,6 +114,17 @@ fn check_entries(found: &mut Found) -> Result<(), Fault> {
             found.recent.written(index + 1);
             next = Some(index + 1);
         }
+    }
+}
+
+/// A folder says what it has come to, and that is read before the log is opened. Where that file was lost or is an older one, the
+/// entries say it themselves: it is found here, not when one of them is to be applied by a node that serves and votes.
+fn check_version(entry: &Entry, known: Versions) -> Result<(), Fault> {
+    let EntryPayload::Normal(Payload(batch)) = &entry.payload else { return Ok(()) };
+    match codec::form(batch) {
+        Ok(form) => version::check(&format!("entry {}", entry.log_id.index()), form, known),
+        // It says nothing, and cannot be applied either: whoever comes to it says so.
+        Err(_) => Ok(()),
     }
 }
 

@@ -4,6 +4,7 @@ use holdfast_ledger::command::{Actor, Batch, Command, Submitted};
 use holdfast_ledger::id::{Id, UserId};
 use holdfast_ledger::store::{Order, Read};
 use holdfast_ledger::tables::Table;
+use holdfast_ledger::version::Versions;
 use holdfast_raft::damage::{Damage, Fault};
 use holdfast_raft::disk::{Disk, Purpose, SimDisk};
 use holdfast_raft::engine::{Change, Durability};
@@ -166,6 +167,27 @@ async fn an_entry_that_cannot_be_decoded_stops_at_its_index() {
     let fault = storage.fatal.latched();
     assert!(matches!(fault, Some(Fault::Undecodable { index: 1, .. })), "{fault:?}");
     assert_eq!(storage.state.applied_index(), 0, "it stopped before it");
+}
+
+/// Nothing else says so: the file beside the log that says what the folder has come to was lost.
+#[tokio::test]
+async fn an_entry_of_a_newer_version_is_noticed_when_the_log_is_opened_and_changes_nothing() {
+    let newer = Versions { max: Versions::SHIPPED.max + 1, ..Versions::SHIPPED };
+    let mut settings = drive::small();
+    settings.state.versions = newer;
+    let disk = SimDisk::new(1);
+    let mut storage =
+        Storage::open(drive::shared(&disk), settings.clone()).await.unwrap_or_else(|_| panic!("it opens"));
+    let of_next = Payload(bytes::Bytes::copy_from_slice(&[newer.max, 0, 0]));
+    let of_next = Entry { log_id: drive::id(1, 2), payload: EntryPayload::Normal(of_next) };
+    let entries = vec![drive::filler(1, 0, 10), drive::filler(1, 1, 10), of_next];
+    drive::append(&mut storage, entries.clone()).await.expect("appended");
+    drive::close(storage).await;
+    let refused = Fault::Version { what: "entry 2".into(), found: newer.max, known: Versions::SHIPPED };
+    assert_eq!(fault(&disk).await, refused);
+    let mut storage = Storage::open(drive::shared(&disk), settings).await.unwrap_or_else(|_| panic!("it opens"));
+    assert_eq!(drive::log(&mut storage).await, entries, "a build that knows it goes on");
+    drive::close(storage).await;
 }
 
 /// An entry below the last one applied breaks the ledger's own invariant: entries come in order.

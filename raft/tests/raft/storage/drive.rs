@@ -7,6 +7,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use holdfast_ledger::codec;
 use holdfast_ledger::command::Batch;
+use holdfast_ledger::version::Versions;
 use holdfast_raft::disk::{SharedDisk, SimDisk};
 use holdfast_raft::snapshot::SnapshotFiles;
 use holdfast_raft::state::StateSettings;
@@ -44,8 +45,11 @@ pub fn entry(term: u64, index: u64, batch: &Batch) -> Entry {
     Entry { log_id: id(term, index), payload: EntryPayload::Normal(Payload(codec::encode(batch))) }
 }
 
+/// An entry of so many bytes that nobody applies. It begins with the version of one that somebody could.
 pub fn filler(term: u64, index: u64, bytes: usize) -> Entry {
-    Entry { log_id: id(term, index), payload: EntryPayload::Normal(Payload(Bytes::from(vec![index as u8; bytes]))) }
+    let mut payload = vec![index as u8; bytes];
+    payload.first_mut().into_iter().for_each(|first| *first = Versions::SHIPPED.max);
+    Entry { log_id: id(term, index), payload: EntryPayload::Normal(Payload(Bytes::from(payload))) }
 }
 
 /// Appends and waits until it is durable.

@@ -45,7 +45,8 @@ impl<D: Send + Sync + 'static> StoreBuilder<TypeConfig, LogStore, StateMachine, 
         let (folder, disk) = (self.new_disk)();
         let settings = drive::small();
         let unbounded = state::unbounded_durable_end();
-        let log = LogStore::open(disk.clone(), Fatal::default(), unbounded.clone(), settings.recent_bytes_max).await;
+        let (bytes_max, known) = (settings.recent_bytes_max, settings.state.versions);
+        let log = LogStore::open(disk.clone(), Fatal::default(), unbounded.clone(), bytes_max, known).await;
         let log = log.expect("a new folder opens");
         let (all_synced, synced_end) = watch_channel(u64::MAX);
         let opened = state::open(disk, settings.state, Fatal::default(), synced_end, unbounded).await;

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use holdfast_ledger::command::Batch;
+use holdfast_ledger::version::Versions;
 use holdfast_raft::damage::Fatal;
 use holdfast_raft::disk::{Latency, SimDisk};
+use holdfast_raft::log_store::LogStore;
 use holdfast_raft::runtime::watch_channel;
 use holdfast_raft::state::{self, StateSettings};
 use holdfast_raft::types::{Entry, TypeConfig};
@@ -73,8 +75,8 @@ async fn truncating_what_is_not_yet_written() {
 async fn purging_before_the_first_entry_keeps_the_chain() {
     let disk = SimDisk::new(1);
     let unbounded = state::unbounded_durable_end();
-    let open =
-        || holdfast_raft::log_store::LogStore::open(drive::shared(&disk), Fatal::default(), unbounded.clone(), 0);
+    let known = Versions::SHIPPED;
+    let open = || LogStore::open(drive::shared(&disk), Fatal::default(), unbounded.clone(), 0, known);
     let mut log = open().await.expect("opens");
     let entries: Vec<Entry> = (5..9).map(|index| drive::filler(1, index, 10)).collect();
     for purged in [drive::id(1, 4), drive::id(1, 6)] {
