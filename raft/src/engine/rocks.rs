@@ -26,6 +26,8 @@ const LOG_CACHE_BYTES: usize = 8 << 20;
 /// A write buffer of either database, in bytes; each has at most two.
 const WRITE_BUFFER_BYTES: usize = 32 << 20;
 const BLOOM_BITS_PER_KEY: f64 = 10.0;
+/// The file that names the list of a database's files.
+const CURRENT: &str = "CURRENT";
 /// RocksDB's own messages: the last two files of at most this many bytes each.
 const MESSAGES_BYTES_MAX: usize = 1 << 20;
 
@@ -53,9 +55,32 @@ fn failed(doing: &'static str) -> impl Fn(rocksdb::Error) -> EngineError {
 impl RocksEngine {
     /// Opens the database in the directory `path` below `root`, made where there is none.
     pub fn open(root: &Path, path: &str, purpose: Purpose) -> Result<RocksEngine, EngineError> {
-        let db = DB::open(&options(purpose), root.join(path)).map_err(failed("opening a database"))?;
+        let directory = root.join(path);
+        // RocksDB would begin another one there.
+        if !directory.join(CURRENT).exists() && has_rows(&directory) {
+            return Err(EngineError::Damaged(format!("{} is missing", directory.join(CURRENT).display())));
+        }
+        let db = DB::open(&options(purpose), &directory).map_err(|error| {
+            let missing = missing_manifest(&directory);
+            missing.map_or_else(|| failed("opening a database")(error), EngineError::Damaged)
+        })?;
         Ok(RocksEngine { root: root.to_path_buf(), db, released: watch_channel(()).0 })
     }
+}
+
+/// Whether the directory has files that hold rows. One whose making was interrupted has none.
+fn has_rows(directory: &Path) -> bool {
+    let Ok(files) = std::fs::read_dir(directory) else { return false };
+    let mut names = files.flatten().map(|file| file.file_name());
+    names.any(|name| Path::new(&name).extension().is_some_and(|ending| ending == "sst" || ending == "log"))
+}
+
+/// What there is to say of a list of files that is named and not there, which RocksDB reports as any other error of the disk.
+fn missing_manifest(directory: &Path) -> Option<String> {
+    let named = std::fs::read_to_string(directory.join(CURRENT)).ok()?;
+    let manifest = directory.join(named.trim());
+    let is_missing = matches!(manifest.try_exists(), Ok(false));
+    is_missing.then(|| format!("{} is missing", manifest.display()))
 }
 
 fn options(purpose: Purpose) -> Options {
@@ -206,7 +231,7 @@ mod tests {
             let entries = std::fs::read_dir(root.path().join(path)).expect("lists").map(|entry| entry.expect("reads"));
             entries.map(|entry| entry.file_name().into_string().expect("text")).collect()
         };
-        let mut refused = 0;
+        let mut refused = Vec::new();
         for gone in names("db") {
             let copy = format!("without-{gone}");
             std::fs::create_dir(root.path().join(&copy)).expect("made");
@@ -221,10 +246,15 @@ mod tests {
                     let is_whole = rows.iter().zip(0..).all(|((key, _), number)| key[..] == [number]);
                     assert!(is_whole && rows.len() >= 3, "{gone} was gone, and {rows:?} were left");
                 }
-                Err(_) => refused += 1,
+                Err(EngineError::Damaged(_)) => refused.push(gone),
+                Err(error) => panic!("{gone} was gone, and that is told as {error}"),
             }
         }
-        assert!(refused >= 3, "each of the tables is missed");
+        let are_told = |start: &str, end: &str| {
+            refused.iter().filter(|name| name.starts_with(start) && name.ends_with(end)).count()
+        };
+        assert!(are_told("", ".sst") >= 3, "each of the tables is missed: {refused:?}");
+        assert_eq!((are_told("MANIFEST-", ""), are_told("CURRENT", "")), (1, 1), "{refused:?}");
     }
 
     #[test]

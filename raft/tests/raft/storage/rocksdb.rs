@@ -139,6 +139,27 @@ async fn a_write_ahead_log_that_is_gone_is_noticed() {
     assert!(matches!(found, Fault::Damage(_)), "{found}");
 }
 
+/// The list of a database's files, or the name of that list.
+#[tokio::test]
+async fn a_log_without_its_list_of_files_is_damaged_and_a_state_without_it_is_built_anew() {
+    for gone in ["MANIFEST-", "CURRENT"] {
+        let root = tempfile::tempdir().expect("a folder");
+        filled(root.path()).await;
+        let lose = |database: &str| {
+            let files =
+                fs::read_dir(root.path().join(database)).expect("lists").map(|file| file.expect("lists").path());
+            let is_it = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(gone));
+            files.filter(is_it).for_each(|path| fs::remove_file(path).expect("removed"));
+        };
+        lose("state-0");
+        drive::close(open(root.path()).await).await;
+        lose("log");
+        let found = fault(root.path()).await;
+        let Fault::Damage(Damage::Unreadable { reason, .. }) = &found else { panic!("{gone}: {found}") };
+        assert!(reason.contains(gone) && reason.contains("is missing"), "{found}");
+    }
+}
+
 #[tokio::test]
 async fn a_damaged_table_file_is_noticed() {
     let root = tempfile::tempdir().expect("a folder");
