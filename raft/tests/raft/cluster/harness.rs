@@ -8,11 +8,13 @@ use std::time::Duration;
 use holdfast_ledger::command::{Actor, Command, Submitted};
 use holdfast_ledger::outcome::{Refusal, Reply};
 use holdfast_ledger::query;
+use holdfast_ledger::version::Versions;
 use holdfast_raft::clock::{Clock, SystemClock};
 use holdfast_raft::disk::{Folder, SharedDisk, SimDisk};
 use holdfast_raft::identity::Identity;
 use holdfast_raft::node::{Answer, Consistency, JoinRequest, Node, Options, Start, StartError, Unavailable};
 use holdfast_raft::settings::Settings;
+use holdfast_raft::state::StateSettings;
 use holdfast_raft::storage::StorageSettings;
 use holdfast_raft::transport::Transport;
 use holdfast_raft::transport::grpc::Grpc;
@@ -102,6 +104,8 @@ pub struct Cluster {
     addrs: Vec<String>,
     /// How far each node's wall clock is ahead of the machine's.
     ahead_ms: Vec<u64>,
+    /// What each node's build knows.
+    pub versions: Vec<Versions>,
 }
 
 /// A wall clock that is wrong.
@@ -121,9 +125,15 @@ impl Clock for ShiftedClock {
 }
 
 impl Cluster {
+    /// No node yet.
+    pub fn none(ground: Ground, settings: Settings) -> Cluster {
+        let (nodes, addrs) = (Vec::new(), Vec::new());
+        Cluster { ground, settings, nodes, addrs, ahead_ms: Vec::new(), versions: Vec::new() }
+    }
+
     /// One node that is its own cluster.
     pub async fn alone(ground: Ground, settings: Settings) -> Cluster {
-        let mut cluster = Cluster { ground, settings, nodes: Vec::new(), addrs: Vec::new(), ahead_ms: Vec::new() };
+        let mut cluster = Cluster::none(ground, settings);
         cluster.add();
         cluster.start(0, Start::Bootstrap).await.unwrap();
         cluster
@@ -146,10 +156,12 @@ impl Cluster {
         self.nodes.push(None);
         self.addrs.push(self.ground.peer_addr(at));
         self.ahead_ms.push(0);
+        self.versions.push(Versions::SHIPPED);
         at
     }
 
     pub fn options(&mut self, at: usize, start: Start) -> Options {
+        let state = StateSettings { versions: self.versions[at], ..StateSettings::default() };
         Options {
             disk: self.ground.disk(at),
             transport: self.ground.transport(),
@@ -158,7 +170,7 @@ impl Cluster {
             peer_addr: None,
             http_addr: format!("127.0.0.1:{}", 3000 + at),
             settings: self.settings.clone(),
-            storage: StorageSettings::default(),
+            storage: StorageSettings { state, ..StorageSettings::default() },
             start,
         }
     }

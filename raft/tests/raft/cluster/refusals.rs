@@ -1,7 +1,9 @@
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use holdfast_ledger::version::Versions;
 use holdfast_raft::damage::{Damage, Fault};
+use holdfast_raft::format::{LogIdRecord, VoteRecord};
 use holdfast_raft::node::Start;
 use holdfast_raft::session::{Hello, Lane, OpenError, Reach, Refused, Session};
 use holdfast_raft::version::Build;
@@ -61,6 +63,65 @@ async fn who_does_not_belong_is_refused_over_http() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_does_not_belong_is_refused_in_memory() {
     who_does_not_belong_is_refused(Ground::simulated()).await;
+}
+
+/// The cluster is at the version after the shipped one. Whoever does not know it is told which one it is, and who knows it is let in,
+/// also while it has not applied the raise yet.
+async fn an_old_node_is_told_at_which_version_the_cluster_is(ground: Ground) {
+    let mut cluster = Cluster::none(ground, quick());
+    let founder = cluster.add();
+    cluster.versions[founder] = next();
+    cluster.start(founder, Start::Bootstrap).await.unwrap();
+    eventually("the cluster begins at what its founder knows", || async {
+        let status = cluster.node(founder).status();
+        status.ready && status.version == next().max
+    })
+    .await;
+    let old = hello(&cluster);
+    let refused = Refused::Version { node_id: old.node_id, build: old.build.clone(), version: next().max };
+    assert_eq!(refusal(&cluster, old.clone()).await, Some(refused.clone()));
+    assert!(refused.to_string().contains("start it with a build that knows it"), "{refused}");
+    let not_there_yet = Hello { build: Build::of(next()), ..old };
+    assert_eq!(refusal(&cluster, not_there_yet.clone()).await, None);
+    assert_eq!(refusal(&cluster, Hello { version: next().max, ..not_there_yet }).await, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_node_is_told_at_which_version_the_cluster_is_over_http() {
+    an_old_node_is_told_at_which_version_the_cluster_is(Ground::real()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_node_is_told_at_which_version_the_cluster_is_in_memory() {
+    an_old_node_is_told_at_which_version_the_cluster_is(Ground::simulated()).await;
+}
+
+/// The other way round: a raised node greets one that does not know the version. A stranger is only refused; when a member says
+/// it, the node has nothing to say in its cluster any more, and stops.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_node_stops_when_a_member_greets_it_from_a_newer_version() {
+    let cluster = Cluster::of_three(Ground::simulated(), quick()).await;
+    let raised = Hello { build: Build::of(next()), version: next().max, ..hello(&cluster) };
+    let own = cluster.node(0).status();
+    let refused = Refused::Version { node_id: own.node_id, build: Build::of(Versions::SHIPPED), version: next().max };
+    assert_eq!(refusal(&cluster, raised.clone()).await, Some(refused.clone()));
+    assert_eq!(cluster.node(0).fatal().now_or_never(), None, "a stranger stops nobody");
+    let (node_id, record, _) = own.members.into_iter().find(|(id, _, _)| *id != own.node_id).expect("a peer");
+    // It has as much as it had acknowledged, or it would be refused for that.
+    let reach = Reach {
+        vote: Some(VoteRecord { term: u64::MAX, node: node_id, committed: false }),
+        last_log_id: Some(LogIdRecord { term: u64::MAX, index: u64::MAX }),
+    };
+    let member = Hello { node_id, instance: record.instance, reach, ..raised };
+    assert_eq!(refusal(&cluster, member).await, Some(refused));
+    let fault = tokio::time::timeout(TIMEOUT, cluster.node(0).fatal()).await;
+    let known = Versions::SHIPPED;
+    assert_eq!(fault, Ok(Fault::Version { what: "the cluster".into(), found: next().max, known }));
+}
+
+/// What a build knows that is one version further than the shipped one.
+fn next() -> Versions {
+    Versions { max: Versions::SHIPPED.max + 1, ..Versions::SHIPPED }
 }
 
 /// A follower whose disk was replaced comes back under its old id: neither its leader nor anybody else talks to it.
