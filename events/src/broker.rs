@@ -238,6 +238,9 @@ pub trait Connection: Send + Sync + 'static {
     /// Makes the stream where it is missing, and refuses one that is not as it must be.
     fn ensure<'a>(&'a self, settings: &'a StreamSettings) -> BoxFuture<'a, Result<StreamState, BrokerError>>;
 
+    /// Takes a whole stream away, with its consumers. Whether it was there.
+    fn remove<'a>(&'a self, stream: &'a str) -> BoxFuture<'a, Result<bool, BrokerError>>;
+
     /// The message with this number, if the stream still holds it.
     fn message<'a>(&'a self, stream: &'a str, seq: u64) -> BoxFuture<'a, Result<Option<Stored>, BrokerError>>;
 

@@ -19,6 +19,8 @@ pub struct Figures {
     pub last: u64,
     /// The stream is known to have all up to here.
     pub acked: u64,
+    /// How often it is known to have lost some.
+    pub losses: u32,
     /// More than this many waiting are worth an alert.
     pub waiting_soft_max: u64,
 }
@@ -48,8 +50,9 @@ pub trait Outbox: Send + Sync + 'static {
     /// Resolves once this node has applied more than `index`.
     fn applied_beyond(&self, index: u64) -> impl Future<Output = ()> + Send;
 
-    /// Tells the ledger that the stream has all events up to `upto`: what is older than the retention may go.
-    fn acknowledge(&self, upto: u64) -> impl Future<Output = Result<(), Unavailable>> + Send;
+    /// Tells the ledger that the stream has all events up to `upto`: what is older than the retention may go. `losses` is what
+    /// the ledger has counted; one more tells it that the stream has lost everything after `upto`, and nothing of that may go.
+    fn acknowledge(&self, upto: u64, losses: u32) -> impl Future<Output = Result<(), Unavailable>> + Send;
 }
 
 /// The outbox of a node of the cluster.
@@ -79,6 +82,7 @@ impl NodeOutbox {
                 first: meta.outbox_first,
                 last: meta.event_seq,
                 acked: meta.outbox_acked,
+                losses: meta.outbox_losses,
                 waiting_soft_max: meta.policy.outbox_events_soft_max,
             };
             Ok(Rows { events, figures, index: meta.index.max(applied) })
@@ -109,9 +113,9 @@ impl Outbox for NodeOutbox {
         self.0.applied_beyond(index).await;
     }
 
-    async fn acknowledge(&self, upto: u64) -> Result<(), Unavailable> {
+    async fn acknowledge(&self, upto: u64, losses: u32) -> Result<(), Unavailable> {
         reach(Point::BeforeOutboxAcknowledgement);
-        let command = Command::AckOutbox { upto };
+        let command = Command::AckOutbox { upto, losses };
         // The outcome says nothing that could be acted on: what is refused is said again with the next number.
         let answer = self.0.propose(Submitted { actor: Actor::System, idempotency: None, command }).await;
         reach(Point::AfterOutboxAcknowledgement);

@@ -295,6 +295,10 @@ pub enum Command {
     /// The stream has everything up to `upto`: rows past retention may be dropped.
     AckOutbox {
         upto: u64,
+        /// How often the stream has lost events. As many as the ledger knows of: what is new is acknowledged. One more: the
+        /// stream has nothing after `upto`, whatever was acknowledged. Any other number: this was said too late, and changes
+        /// nothing.
+        losses: u32,
     },
     /// The hash of the one-use token that makes the first operator.
     SetBootstrapToken {

@@ -34,6 +34,8 @@ pub struct Meta {
     pub event_seq: u64,
     /// The stream has all events up to here.
     pub outbox_acked: u64,
+    /// How often the stream has lost some that it had.
+    pub outbox_losses: u32,
     /// The first event still kept; one past `event_seq` where none is.
     pub outbox_first: u64,
     /// Tickets that live locks hold.

@@ -17,7 +17,7 @@ use openraft::type_config::TypeConfigExt;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::node::Unavailable;
-use crate::proposer::{Carried, Leader};
+use crate::proposer::{Carried, Leader, another_leads};
 use crate::settings::Settings;
 use crate::stop::Stop;
 use crate::types::{NodeId, NodeRecord, TypeConfig};
@@ -123,16 +123,7 @@ async fn round<S: IndexSource>(source: &S, mut waiting: Vec<Waiting>, settings: 
 
 /// Asks the leader `to`, as long as no other node leads: one that is halted or cut off does not hold up the round.
 async fn ask<S: IndexSource>(source: &S, to: NodeId, record: &NodeRecord) -> Carried<u64> {
-    let followed = async {
-        loop {
-            match source.leader() {
-                Leader::Me => return,
-                Leader::Other(id, _) if id != to => return,
-                Leader::Other(..) | Leader::Unknown => {}
-            }
-            let _ = TypeConfig::timeout(LOOK_AGAIN, source.leader_changed()).await;
-        }
-    };
+    let followed = another_leads(to, || source.leader(), || source.leader_changed());
     match select(std::pin::pin!(source.ask(to, record)), std::pin::pin!(followed)).await {
         Either::Left((index, _)) => index,
         Either::Right(_) => Carried::NotProposed,

@@ -236,14 +236,7 @@ pub fn from_seed(seed: u64, size: Size) -> Schedule {
             at_ms += for_ms;
         }
     }
-    let mut cluster = cluster(&mut stream(seed, "cluster"));
-    // A stream that is made anew begins with the oldest event that is kept; should that be dropped before it is published, only an
-    // operator can go on.
-    let forgets =
-        |what: &What| matches!(what, What::BrokerWiped {} | What::BrokerRestored {} | What::BrokerLosesEnd { .. });
-    if faults.iter().any(|fault| forgets(&fault.what)) {
-        cluster.outbox_retention_ms = 0;
-    }
+    let cluster = cluster(&mut stream(seed, "cluster"));
     let founders = growth(&mut stream(seed, "growth"), size, &mut faults);
     faults.sort_by_key(|fault| fault.at_ms);
     faults.iter_mut().zip(1..).for_each(|(fault, id)| fault.id = id);

@@ -38,7 +38,7 @@ async fn events_are_read_in_pages_and_what_retention_took_is_gone() {
     assert_eq!(numbers(&page), [2]);
     assert!(numbers(&operator.get(&format!("/api/events?after={count}")).await.is(200).body).is_empty());
 
-    world.as_system(Command::AckOutbox { upto: 2 }).await;
+    world.as_system(Command::AckOutbox { upto: 2, losses: 0 }).await;
     world.as_system(Command::SetPolicy(Policy { outbox_retention_ms: 0, ..Policy::default() })).await;
     world.as_system(Command::Tick).await;
     let gone = operator.get("/api/events?after=0").await.is(410);

@@ -251,6 +251,10 @@ impl Connection for MemoryConnection {
         })
     }
 
+    fn remove<'a>(&'a self, stream: &'a str) -> BoxFuture<'a, Result<bool, BrokerError>> {
+        self.now(|inner| Ok(inner.streams.remove(stream).is_some()))
+    }
+
     fn message<'a>(&'a self, stream: &'a str, seq: u64) -> BoxFuture<'a, Result<Option<Stored>, BrokerError>> {
         self.now(|inner| Ok(inner.stream(stream)?.message(seq)))
     }

@@ -308,6 +308,10 @@ impl Connection for NatsConnection {
         self.ensure_stream(settings).boxed()
     }
 
+    fn remove<'a>(&'a self, stream: &'a str) -> BoxFuture<'a, Result<bool, BrokerError>> {
+        self.delete_stream(stream).boxed()
+    }
+
     fn message<'a>(&'a self, stream: &'a str, seq: u64) -> BoxFuture<'a, Result<Option<Stored>, BrokerError>> {
         self.stored(stream, seq).boxed()
     }

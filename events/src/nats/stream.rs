@@ -122,6 +122,14 @@ impl NatsConnection {
         }
     }
 
+    pub(super) async fn delete_stream(&self, stream: &str) -> Result<bool, BrokerError> {
+        match self.ask::<Success>(format!("STREAM.DELETE.{stream}"), EMPTY).await? {
+            Answer::Good(deleted) => Ok(deleted.success),
+            Answer::Code(ErrorCode::STREAM_NOT_FOUND, _) => Ok(false),
+            Answer::Code(_, error) => Err(error),
+        }
+    }
+
     pub(super) async fn delete_message(&self, stream: &str, seq: u64) -> Result<bool, BrokerError> {
         let body = serde_json::json!({ "seq": seq });
         match self.ask::<Success>(format!("STREAM.MSG.DELETE.{stream}"), Some(&body)).await? {

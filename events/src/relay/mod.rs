@@ -7,7 +7,8 @@
 //!
 //! A session begins on a fresh connection: read the last number L, see that message L is row L, publish from L + 1 with
 //! a bounded window in flight. On any error the window is dropped and a new session reads L again. So a broker that was wiped or
-//! went back is filled again from what the outbox keeps, under the same numbers. What it must not do is guess: a stream that is
+//! went back is filled again from what the outbox keeps, under the same numbers; the ledger is told first, so that it keeps all
+//! of that until the stream has it. What the relay must not do is guess: a stream that is
 //! ahead of the ledger, or holds something else, stops it until an operator has looked, and it says so.
 //!
 //! What this deliberately does not do: stop sales. While the broker is away the outbox grows; the ledger's policy bounds it.
@@ -47,6 +48,8 @@ pub struct Settings {
     pub stopped_pause: Duration,
     /// Between two looks whether this node leads.
     pub leader_look: Duration,
+    /// Between two looks at the stream's end while there is nothing to publish: what it loses then is filled again, too.
+    pub stream_look: Duration,
 }
 
 impl Default for Settings {
@@ -60,6 +63,7 @@ impl Default for Settings {
             backoff_max: Duration::from_secs(5),
             stopped_pause: Duration::from_secs(10),
             leader_look: Duration::from_millis(200),
+            stream_look: Duration::from_secs(5),
         }
     }
 }
@@ -70,6 +74,9 @@ enum Ended {
     /// Another node leads now.
     #[error("this node does not lead any more")]
     NotLeading,
+    /// The stream ends before what the ledger knew it to have. The ledger knows now.
+    #[error("the stream has lost what it had after event {0}, and is filled again")]
+    Lost(u64),
     /// The outbox is not what it was: a lineage has begun, or rows have gone.
     #[error("the outbox has moved on")]
     MovedOn,
@@ -129,7 +136,7 @@ impl<O: Outbox> Relay<O> {
                 Ended::NotLeading => continue,
                 Ended::Stopped(_) => self.settings.stopped_pause,
                 // Somebody else was quicker, or what was on its way has arrived: the next look tells.
-                Ended::Broker(BrokerError::WrongLast(_)) | Ended::MovedOn => self.settings.backoff_min,
+                Ended::Broker(BrokerError::WrongLast(_)) | Ended::Lost(_) | Ended::MovedOn => self.settings.backoff_min,
                 Ended::Broker(_) | Ended::Ledger(_) => {
                     let pause = backoff;
                     backoff = (backoff * 2).min(self.settings.backoff_max);
@@ -163,7 +170,7 @@ pub async fn acknowledge_alone(outbox: impl Outbox, interval: Duration) {
         let Ok(rows) = outbox.rows(0, 0).await else { continue };
         if rows.figures.last > rows.figures.acked {
             // What fails now is said again after the next pause.
-            let _ = outbox.acknowledge(rows.figures.last).await;
+            let _ = outbox.acknowledge(rows.figures.last, rows.figures.losses).await;
         }
     }
 }

@@ -32,6 +32,8 @@ struct Opened {
     lineage: u16,
     cluster: String,
     last: u64,
+    /// How often the ledger knew the stream to have lost events, when this was looked at.
+    losses: u32,
 }
 
 /// What is on its way.
@@ -43,6 +45,8 @@ struct Window {
     confirmed: u64,
     /// When the oldest acknowledgement must have come.
     due: Instant,
+    /// When the stream's end was last heard of.
+    seen: Instant,
 }
 
 /// How far the ledger knows what the stream has.
@@ -87,8 +91,20 @@ impl<O: Outbox> Relay<O> {
             )));
         }
         let first = self.first_of_lineage(&figures).await?;
-        let state = connection.ensure(&StreamSettings::ledger(lineage, first)).await?;
         let (stream, cluster) = (ledger_stream(lineage), self.outbox.cluster());
+        // Before a stream is made: once the ledger knows, the rows that it is to be filled from stay.
+        let has = connection.state(&stream).await?.map_or(0, |state| state.last).max(first - 1);
+        if has < figures.acked {
+            self.outbox.acknowledge(has, figures.losses + 1).await?;
+            return Err(Ended::Lost(has));
+        }
+        let settings = StreamSettings::ledger(lineage, first);
+        let mut state = connection.ensure(&settings).await?;
+        if state.last + 1 < first && state.first > state.last {
+            // Made by who knew of older rows, and nothing was published to it since.
+            connection.remove(&stream).await?;
+            state = connection.ensure(&settings).await?;
+        }
         if state.last > emitted {
             return Err(Ended::Stopped(format!(
                 "{stream} ends with event {} and the ledger has emitted {emitted}: the stream is another ledger's, or this ledger has lost its end",
@@ -101,7 +117,7 @@ impl<O: Outbox> Relay<O> {
                 state.last
             )));
         }
-        let opened = Opened { connection, stream, lineage, cluster, last: state.last };
+        let opened = Opened { connection, stream, lineage, cluster, last: state.last, losses: figures.losses };
         if at_work(Bug::SkipOutboxOnLeaderChange) {
             return Ok(Opened { last: emitted, ..opened });
         }
@@ -144,9 +160,22 @@ impl<O: Outbox> Relay<O> {
         }
     }
 
+    /// Whether the stream still ends with `confirmed`, or further on.
+    async fn look_at_end(&self, opened: &Opened, confirmed: u64) -> Result<(), Ended> {
+        let state = tokio::time::timeout(self.settings.ack_timeout, opened.connection.state(&opened.stream)).await;
+        match state.map_err(|_| BrokerError::Away("no answer in time".into()))?? {
+            Some(state) if state.last >= confirmed => Ok(()),
+            state => {
+                let ends = state.map_or("is not there".into(), |state| format!("ends with {}", state.last));
+                Err(BrokerError::WrongLast(format!("{} {ends}, it had event {confirmed}", opened.stream)).into())
+            }
+        }
+    }
+
     async fn pump(&self, opened: Opened, backoff: &mut Duration) -> Result<Infallible, Ended> {
+        let now = Instant::now();
         let mut window =
-            Window { acks: FuturesOrdered::new(), sent: opened.last, confirmed: opened.last, due: Instant::now() };
+            Window { acks: FuturesOrdered::new(), sent: opened.last, confirmed: opened.last, due: now, seen: now };
         let mut mirror = Mirror { told: 0, told_at: Instant::now(), failed: false, telling: None };
         let mut queue = VecDeque::new();
         let (mut index, mut more) = (0, true);
@@ -154,17 +183,21 @@ impl<O: Outbox> Relay<O> {
             if more && queue.is_empty() {
                 let rows = self.outbox.rows(window.sent, PAGE_ROWS).await?;
                 self.board.read(&rows.figures);
+                if rows.figures.losses != opened.losses {
+                    return Err(Ended::MovedOn);
+                }
                 mirror.told = mirror.told.max(rows.figures.acked);
                 (index, more) = (rows.index, rows.figures.last > window.sent + rows.events.len() as u64);
                 queue.extend(rows.events);
             }
             self.send(&opened, &mut window, &mut queue).await?;
-            self.tell(&mut mirror, window.confirmed);
+            self.tell(&mut mirror, window.confirmed, opened.losses);
             match self.next(&mut window, &mut mirror, queue.is_empty() && !more, index).await? {
                 Step::Acknowledged(seq) => {
                     *backoff = self.settings.backoff_min;
                     window.confirmed = seq;
-                    window.due = Instant::now() + self.settings.ack_timeout;
+                    window.seen = Instant::now();
+                    window.due = window.seen + self.settings.ack_timeout;
                     self.board.confirmed(seq);
                     metrics::counter!("holdfast_events_published_total").increment(1);
                 }
@@ -177,7 +210,13 @@ impl<O: Outbox> Relay<O> {
                     }
                 }
                 Step::Look if !self.outbox.leads() => return Err(Ended::NotLeading),
-                Step::Look => *backoff = self.settings.backoff_min,
+                Step::Look => {
+                    if window.acks.is_empty() && window.seen.elapsed() >= self.settings.stream_look {
+                        self.look_at_end(&opened, window.confirmed).await?;
+                        window.seen = Instant::now();
+                    }
+                    *backoff = self.settings.backoff_min;
+                }
             }
         }
     }
@@ -202,7 +241,7 @@ impl<O: Outbox> Relay<O> {
     }
 
     /// Begins to tell the ledger how far the stream has come, when enough has come together.
-    fn tell(&self, mirror: &mut Mirror, confirmed: u64) {
+    fn tell(&self, mirror: &mut Mirror, confirmed: u64, losses: u32) {
         let news = confirmed.saturating_sub(mirror.told);
         let is_much = news >= self.settings.mirror_events && !mirror.failed;
         let is_time = news > 0 && mirror.told_at.elapsed() >= self.settings.mirror_interval;
@@ -210,7 +249,7 @@ impl<O: Outbox> Relay<O> {
             return;
         }
         let outbox = self.outbox.clone();
-        mirror.telling = Some(async move { outbox.acknowledge(confirmed).await }.boxed());
+        mirror.telling = Some(async move { outbox.acknowledge(confirmed, losses).await }.boxed());
         (mirror.told, mirror.told_at) = (confirmed, Instant::now());
     }
 

@@ -153,6 +153,20 @@ async fn a_newer_lineage_takes_the_subjects_over(broker: &SharedBroker, first: u
     assert!(connection.message(&older, first).await.unwrap().is_some());
 }
 
+async fn a_stream_that_was_taken_away_is_made_anew(broker: &SharedBroker, first: u64) {
+    let connection = broker.connect().await.expect("a broker");
+    let settings = StreamSettings::ledger(3, first);
+    assert_eq!(connection.remove(&settings.name).await, Ok(false));
+    connection.ensure(&settings).await.expect("made");
+    publish(&*connection, &settings.name, ticket("taken away"), Some(first - 1)).await.expect("stored");
+    let _consumer = pull(&*connection, &settings.name, Some("taken-away"), StartAt::First).await;
+    assert_eq!(connection.remove(&settings.name).await, Ok(true));
+    assert_eq!(connection.state(&settings.name).await.unwrap(), None);
+    let state = connection.ensure(&settings).await.expect("made anew");
+    assert_eq!(state, StreamState { first, last: first - 1 });
+    assert_eq!(connection.consumers(&settings.name).await.unwrap(), []);
+}
+
 async fn dead_letters_can_be_taken_away(broker: &SharedBroker, first: u64) {
     let connection = broker.connect().await.expect("a broker");
     let settings = StreamSettings::dead();
@@ -214,6 +228,7 @@ async fn conforms(broker: SharedBroker, first: u64) {
     a_newer_lineage_takes_the_subjects_over(&broker, first).await;
     dead_letters_can_be_taken_away(&broker, first).await;
     what_consumers_have_left_to_do_is_counted(&broker, first).await;
+    a_stream_that_was_taken_away_is_made_anew(&broker, first).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -72,12 +72,46 @@ async fn what_a_broker_loses_is_filled_in_again_under_the_same_numbers() {
     relay.has_published(630).await;
     is_complete(&ledger, &broker).await;
 
+    eventually("the ledger is told", || async { ledger.acked() == 630 }).await;
+    assert_eq!(ledger.trim(400), 400);
     memory.wipe();
-    ledger.trim(400);
     ledger.emit_tickets(10);
     relay.has_published(640).await;
     is_complete(&ledger, &broker).await;
     assert_eq!(memory.messages(&ledger_stream(0)).first().map(|stored| stored.seq), Some(400), "numbers stay");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_broker_has_lost_is_kept_until_it_has_it_again() {
+    let (ledger, (memory, broker)) = (Ledger::new(1), memory(1));
+    ledger.emit_tickets(100);
+    let relay = relay(&ledger, &broker, quick());
+    eventually("the ledger is told", || async { ledger.acked() == 100 }).await;
+    assert_eq!((ledger.trim(11), ledger.losses()), (11, 0));
+    // Every publish is lost, so the stream stays empty: all that it is to be filled from could go meanwhile.
+    memory.set_faults(Faults { publish_lost_permille: 1_000, ..Faults::default() });
+    memory.wipe();
+    eventually("the loss is known", || async { ledger.losses() == 1 && memory.last(&ledger_stream(0)) == 10 }).await;
+    assert_eq!((ledger.trim(60), ledger.acked()), (11, 10));
+    // What an older session says comes too late.
+    holdfast_events::outbox::Outbox::acknowledge(&ledger, 100, 0).await.unwrap();
+    assert_eq!(ledger.trim(60), 11);
+    memory.set_faults(Faults::default());
+    relay.has_published(100).await;
+    eventually("the ledger is told again", || async { ledger.acked() == 100 }).await;
+    assert_eq!((ledger.trim(60), ledger.losses()), (60, 1));
+    is_complete(&ledger, &broker).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_stream_that_begins_before_what_is_kept_is_made_anew() {
+    let (ledger, (memory, broker)) = (Ledger::new(1), memory(1));
+    ledger.emit_tickets(20);
+    ledger.drop_before(8);
+    let connection = broker.connect().await.unwrap();
+    connection.ensure(&StreamSettings::ledger(0, 5)).await.unwrap();
+    relay(&ledger, &broker, quick()).has_published(20).await;
+    assert_eq!(memory.messages(&ledger_stream(0)).first().map(|stored| stored.seq), Some(8));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -144,7 +178,7 @@ async fn rows_that_are_gone_cannot_be_filled_in_and_that_is_said() {
     let relay = relay(&ledger, &broker, quick());
     relay.has_published(20).await;
     memory.lose_newest(10);
-    ledger.trim(15);
+    ledger.drop_before(15);
     ledger.emit_tickets(5);
     let reason = relay.is_stopped().await;
     assert!(reason.contains("ends with event 10 and events before 15 are not kept any more"), "{reason}");
@@ -204,6 +238,10 @@ impl Connection for UnfencedConnection {
             state
         }
         .boxed()
+    }
+
+    fn remove<'a>(&'a self, stream: &'a str) -> BoxFuture<'a, Result<bool, BrokerError>> {
+        self.0.remove(stream)
     }
 
     fn message<'a>(&'a self, stream: &'a str, seq: u64) -> BoxFuture<'a, Result<Option<Stored>, BrokerError>> {

@@ -50,12 +50,13 @@ struct Inner {
     first: u64,
     lineage: u16,
     acked: u64,
+    losses: u32,
     leads: bool,
 }
 
 impl Ledger {
     pub fn new(cluster: u128) -> Ledger {
-        let inner = Inner { events: Vec::new(), first: 1, lineage: 0, acked: 0, leads: true };
+        let inner = Inner { events: Vec::new(), first: 1, lineage: 0, acked: 0, losses: 0, leads: true };
         Ledger(Arc::new(Shared { cluster, inner: Mutex::new(inner), news: Notify::new() }))
     }
 
@@ -115,9 +116,21 @@ impl Ledger {
         self.with(|inner| inner.leads = leads);
     }
 
-    /// As if the retention had passed up to there.
-    pub fn trim(&self, first: u64) {
-        self.with(|inner| inner.first = first);
+    /// As if the retention of everything before `first` had passed: what is acknowledged of that goes. What is kept from then on.
+    pub fn trim(&self, first: u64) -> u64 {
+        self.with(|inner| {
+            inner.first = inner.first.max(first.min(inner.acked + 1));
+            inner.first
+        })
+    }
+
+    /// Drops what no stream has, as no ledger must.
+    pub fn drop_before(&self, first: u64) {
+        self.with(|inner| (inner.first, inner.acked) = (first, inner.acked.max(first - 1)));
+    }
+
+    pub fn losses(&self) -> u32 {
+        self.with(|inner| inner.losses)
     }
 
     /// Forgets the last events, as no ledger must.
@@ -165,6 +178,7 @@ impl Outbox for Ledger {
                 first: inner.first,
                 last: inner.events.len() as u64,
                 acked: inner.acked,
+                losses: inner.losses,
                 waiting_soft_max: 1_000_000,
             },
             index: inner.events.len() as u64,
@@ -182,8 +196,14 @@ impl Outbox for Ledger {
         }
     }
 
-    async fn acknowledge(&self, upto: u64) -> Result<(), Unavailable> {
-        self.with(|inner| inner.acked = inner.acked.max(upto));
+    async fn acknowledge(&self, upto: u64, losses: u32) -> Result<(), Unavailable> {
+        self.with(|inner| {
+            if losses == inner.losses {
+                inner.acked = inner.acked.max(upto);
+            } else if losses == inner.losses + 1 {
+                (inner.acked, inner.losses) = (upto.max(inner.first - 1), losses);
+            }
+        });
         Ok(())
     }
 }
@@ -199,6 +219,7 @@ pub fn quick() -> Settings {
         backoff_max: Duration::from_millis(50),
         stopped_pause: Duration::from_millis(50),
         leader_look: Duration::from_millis(20),
+        stream_look: Duration::from_millis(50),
     }
 }
 

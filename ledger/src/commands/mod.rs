@@ -125,7 +125,7 @@ pub(crate) fn run<S: Write>(entry: &mut Entry<S>, caller: &Caller, command: &Com
         Command::Tick => tick::run(entry, caller),
         Command::SetPolicy(policy) => set_policy::run(entry, caller, policy),
         Command::RegisterNodeKey { key_id, public_key } => register_node_key::run(entry, caller, key_id, public_key),
-        Command::AckOutbox { upto } => ack_outbox::run(entry, caller, *upto),
+        Command::AckOutbox { upto, losses } => ack_outbox::run(entry, caller, *upto, *losses),
         Command::SetBootstrapToken { token_hash } => set_bootstrap_token::run(entry, caller, token_hash),
         Command::RaiseLineage { lineage } => raise_lineage::run(entry, caller, *lineage),
         Command::NoteOperation { .. } => note_operation::run(caller),

@@ -108,12 +108,12 @@ fn events_go_when_they_are_acknowledged_and_old() {
     let mut market = Market::open();
     let (last, day_ms) = (market.state.meta().event_seq, market.state.meta().policy.outbox_retention_ms);
     tick(&mut market, OPENING_MS + 1);
-    market.ask(&Actor::System, Command::AckOutbox { upto: last - 1 });
+    market.ask(&Actor::System, Command::AckOutbox { upto: last - 1, losses: 0 });
     assert_eq!(market.state.meta().outbox_first, 1, "acknowledged, and young");
     tick(&mut market, OPENING_MS + day_ms);
     assert_eq!(market.state.meta().outbox_first, last, "old, and the last not acknowledged");
     let kept = query::events(&market.state, 0, 100).expect("a store in memory");
     assert_eq!((kept.first_kept, kept.events[0].seq), (last, last));
-    let refused = market.ask_at(0, &Actor::System, None, Command::AckOutbox { upto: u64::MAX });
+    let refused = market.ask_at(0, &Actor::System, None, Command::AckOutbox { upto: u64::MAX, losses: 0 });
     assert!(refused.settled.is_err());
 }

@@ -236,7 +236,7 @@ fn command() -> BoxedStrategy<Command> {
         slipped_policy().prop_map(Command::SetPolicy),
         (text(), vec(any::<u8>(), 0..40))
             .prop_map(|(key_id, public_key)| Command::RegisterNodeKey { key_id, public_key }),
-        number().prop_map(|upto| Command::AckOutbox { upto }),
+        (number(), 0..3_u32).prop_map(|(upto, losses)| Command::AckOutbox { upto, losses }),
         token_hash().prop_map(|token_hash| Command::SetBootstrapToken { token_hash }),
         text().prop_map(|key_id| Command::RetireNodeKey { key_id }),
         any::<u16>().prop_map(|lineage| Command::RaiseLineage { lineage }),

@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     fn submitted(upto: u64) -> Submitted {
-        Submitted { actor: Actor::System, idempotency: None, command: Command::AckOutbox { upto } }
+        Submitted { actor: Actor::System, idempotency: None, command: Command::AckOutbox { upto, losses: 0 } }
     }
 
     #[test]

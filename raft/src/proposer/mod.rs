@@ -357,19 +357,24 @@ async fn unless_another_leads<C: Carrier, T>(
     answer: impl Future<Output = Carried<T>>,
 ) -> Carried<T> {
     let followed = async {
-        loop {
-            match carrier.leader() {
-                Leader::Me => break,
-                Leader::Other(id, _) if id != to => break,
-                Leader::Other(..) | Leader::Unknown => {}
-            }
-            let _ = TypeConfig::timeout(LOOK_AGAIN, carrier.leader_changed()).await;
-        }
+        another_leads(to, || carrier.leader(), || carrier.leader_changed()).await;
         TypeConfig::sleep(LATE_ANSWER).await;
     };
     match select(std::pin::pin!(answer), std::pin::pin!(followed)).await {
         Either::Left((answer, _)) => answer,
         Either::Right(_) => Carried::Unknown,
+    }
+}
+
+/// Resolves once another node than `to` leads. `changed` resolves when another leader may be known, or never.
+pub(crate) async fn another_leads<F: Future + Send>(to: NodeId, leader: impl Fn() -> Leader, changed: impl Fn() -> F) {
+    loop {
+        match leader() {
+            Leader::Me => return,
+            Leader::Other(id, _) if id != to => return,
+            Leader::Other(..) | Leader::Unknown => {}
+        }
+        let _ = TypeConfig::timeout(LOOK_AGAIN, changed()).await;
     }
 }
 

@@ -63,7 +63,7 @@ impl Carrier for Fake {
             _ => {}
         }
         let outcomes = batch.commands.iter().map(|submitted| match submitted.command {
-            Command::AckOutbox { upto } => Outcome { settled: Ok(Reply::Done), decided_at: upto, replayed: false },
+            Command::AckOutbox { upto, .. } => Outcome { settled: Ok(Reply::Done), decided_at: upto, replayed: false },
             _ => unreachable!("the tests propose nothing else"),
         });
         let outcomes = outcomes.collect();
@@ -91,7 +91,11 @@ impl Carrier for Fake {
 fn group(marks: &[u64]) -> Group {
     let commands: Vec<_> = marks
         .iter()
-        .map(|mark| Submitted { actor: Actor::System, idempotency: None, command: Command::AckOutbox { upto: *mark } })
+        .map(|mark| Submitted {
+            actor: Actor::System,
+            idempotency: None,
+            command: Command::AckOutbox { upto: *mark, losses: 0 },
+        })
         .collect();
     Group::encode(&commands)
 }

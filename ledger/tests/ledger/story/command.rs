@@ -69,7 +69,10 @@ pub fn parse<S: Write>(line: &goldenscript::Command, who: Option<&str>, story: &
         }
         "order" | "cancel" | "extend" | "pay" | "refund" | "release" => order(line, &mut arguments, story)?,
         "tick" => Command::Tick,
-        "ack" => Command::AckOutbox { upto: arguments.next_pos().ok_or("up to what?")?.parse()? },
+        "ack" => Command::AckOutbox {
+            upto: arguments.next_pos().ok_or("up to what?")?.parse()?,
+            losses: arguments.take_key("losses").unwrap_or("0").parse()?,
+        },
         "lineage" => Command::RaiseLineage { lineage: arguments.next_pos().ok_or("which?")?.parse()? },
         "version" => Command::RaiseVersion {
             to: arguments.next_pos().ok_or("which?")?.parse()?,
