@@ -266,6 +266,10 @@ fn at_most_once(evidence: &Evidence) -> Vec<String> {
         }
     }
     wrong.extend(tickets_at_most_once(evidence));
+    let repeated = evidence.answered().filter(|(call, told)| told.replayed && call.attempts == 1);
+    wrong.extend(
+        repeated.map(|(call, _)| format!("{:?} was sent once, and its answer is that of a repetition", call.asked)),
+    );
     for (id, order) in &evidence.orders {
         for ticket in &order.tickets {
             let left = asked.entry((order.user.as_str(), ticket.as_str())).or_default();
@@ -699,6 +703,19 @@ mod tests {
             }),
             BTreeSet::new()
         );
+    }
+
+    #[test]
+    fn a_repetition_of_what_was_sent_once_is_seen() {
+        let repeated = |attempts| {
+            objections(move |run| {
+                let call = run.calls.last_mut().expect("a good run has calls");
+                call.told.as_mut().expect("all are answered").replayed = true;
+                call.attempts = attempts;
+            })
+        };
+        assert_eq!(repeated(1), only("at most once"));
+        assert_eq!(repeated(2), BTreeSet::new());
     }
 
     #[test]
