@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use holdfast_ledger::State;
+use holdfast_ledger::version::Version;
 use openraft::type_config::TypeConfigExt;
 use openraft_rt::WatchReceiver as _;
 
@@ -45,6 +46,8 @@ pub struct Holding {
     pub index: u64,
     pub term: u64,
     pub lineage: u16,
+    /// What the cluster was at: there are rows of no newer form.
+    pub version: Version,
     pub state_hash: u128,
     /// The last event.
     pub event_seq: u64,
@@ -59,6 +62,7 @@ impl Holding {
             index: last.index(),
             term: **last.committed_leader_id(),
             lineage: meta.lineage,
+            version: meta.version,
             state_hash: state.state_hash(),
             event_seq: meta.event_seq,
             now_ms: meta.now_ms,
