@@ -17,7 +17,7 @@ use super::FromArgs;
 use super::restore::unpack;
 use super::store::Store;
 use crate::failure::{Exit, Failure};
-use crate::stored;
+use crate::{stored, versions};
 
 #[derive(Debug, Args)]
 pub struct DrillArgs {
@@ -76,6 +76,7 @@ impl Drop for Scratch {
 pub async fn drill(store: &Store, backup: Option<&str>, scratch: PathBuf) -> Result<Drilled, Failure> {
     let began = Instant::now();
     let manifest = store.manifest(backup).await?;
+    manifest.check_version(versions::known())?;
     let scratch = Scratch(scratch.join(format!("holdfast-drill-{:016x}", rand::random::<u64>())));
     let data = &scratch.0;
     let complain = |error: std::io::Error| Failure::cannot_start(format!("{}: {error}", data.display()));

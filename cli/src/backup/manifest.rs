@@ -1,5 +1,6 @@
 //! What a backup says of itself: a JSON file with a checksum for every file and one for itself.
 
+use holdfast_ledger::version::{FIRST, Version, Versions};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -28,6 +29,9 @@ pub struct Manifest {
     /// 32 hex digits.
     pub cluster_id: String,
     pub lineage: u16,
+    /// What the cluster was at: rows of no newer form are in it. `None` where the backup is older than this field: the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster_version: Option<Version>,
     pub term: u64,
     /// The last log entry that the state has.
     pub index: u64,
@@ -40,6 +44,12 @@ pub struct Manifest {
     pub files: Vec<FileView>,
     /// Over all of the above, 64 hex digits.
     pub digest: String,
+}
+
+/// What manifests of all forms say.
+#[derive(Deserialize)]
+struct Head {
+    format: u32,
 }
 
 impl Manifest {
@@ -58,6 +68,22 @@ impl Manifest {
         format!("{:04x}-{:012x}", self.lineage, self.index)
     }
 
+    /// Refuses a backup of a cluster that was at a version which is not `known`: its rows cannot be read.
+    pub fn check_version(&self, known: Versions) -> Result<(), Failure> {
+        let version = self.cluster_version.unwrap_or(FIRST);
+        match known.contains(version) {
+            true => Ok(()),
+            false => Err(Failure::new(
+                Exit::Newer,
+                format!(
+                    "backup {}: its cluster was at version {version}, and this build knows {known}: \
+                     take a build that knows it; nothing was changed",
+                    self.name()
+                ),
+            )),
+        }
+    }
+
     pub fn bytes(&self) -> u64 {
         self.files.iter().map(|file| file.bytes).fold(0, u64::saturating_add)
     }
@@ -65,8 +91,13 @@ impl Manifest {
     /// Reads one, and refuses what is not as it was written.
     pub fn read(name: &str, json: &[u8]) -> Result<Manifest, Failure> {
         let damaged = |reason: String| Failure::new(Exit::Damaged, format!("backup {name}: {reason}"));
-        let manifest: Manifest =
-            serde_json::from_slice(json).map_err(|error| damaged(format!("its manifest cannot be read: {error}")))?;
+        let unreadable = |error: serde_json::Error| damaged(format!("its manifest cannot be read: {error}"));
+        let Head { format } = serde_json::from_slice(json).map_err(unreadable)?;
+        if format > FORMAT {
+            let message = format!("backup {name}: its manifest has format {format}, and this build knows {FORMAT}");
+            return Err(Failure::new(Exit::Newer, format!("{message}: take a build that knows it")));
+        }
+        let manifest: Manifest = serde_json::from_slice(json).map_err(unreadable)?;
         if manifest.format != FORMAT {
             return Err(damaged(format!("it has format {}, this build reads {FORMAT}", manifest.format)));
         }
@@ -102,6 +133,7 @@ mod tests {
             version: "0".into(),
             cluster_id: "0".repeat(32),
             lineage: 1,
+            cluster_version: Some(1),
             term: 2,
             index: 10,
             state_hash: "0".repeat(32),
@@ -118,7 +150,8 @@ mod tests {
         let json = serde_json::to_string(&manifest()).unwrap();
         assert_eq!(Manifest::read("x", json.as_bytes()), Ok(manifest()));
         assert_eq!(manifest().name(), "0001-00000000000a");
-        for (from, to) in [("\"term\":2", "\"term\":3"), ("\"format\":1", "\"format\":2"), ("{", "")] {
+        let version = ("\"cluster_version\":1", "\"cluster_version\":2");
+        for (from, to) in [("\"term\":2", "\"term\":3"), version, ("\"format\":1", "\"format\":0"), ("{", "")] {
             let changed = json.replacen(from, to, 1);
             assert_eq!(Manifest::read("x", changed.as_bytes()).unwrap_err().exit, Exit::Damaged, "{from}");
         }
@@ -126,5 +159,19 @@ mod tests {
             Manifest { files: vec![FileView { name: "../key".into(), bytes: 0, sha256: String::new() }], ..manifest() };
         let json = serde_json::to_vec(&outside.sealed()).unwrap();
         assert!(Manifest::read("x", &json).unwrap_err().message.contains("no node makes"));
+    }
+    #[test]
+    fn a_backup_of_a_newer_version_or_form_is_told_from_a_damaged_one() {
+        let of = |cluster_version| Manifest { cluster_version, ..manifest() }.sealed();
+        for (version, refused) in [(None, None), (Some(1), None), (Some(2), Some(Exit::Newer))] {
+            let json = serde_json::to_vec(&of(version)).unwrap();
+            let read = Manifest::read("x", &json).expect("it is as it was written");
+            let checked = read.check_version(Versions { min: 1, max: 1 });
+            assert_eq!(checked.err().map(|failure| failure.exit), refused, "{version:?}");
+        }
+        assert!(of(Some(2)).check_version(Versions { min: 1, max: 2 }).is_ok());
+        // Nothing else of a form that is not known can be.
+        let newer = Manifest::read("x", b"{\"format\":2,\"files\":7}").unwrap_err();
+        assert_eq!(newer.exit, Exit::Newer, "{newer}");
     }
 }

@@ -22,10 +22,12 @@ pub use restore::raise_lineage;
 pub use source::described;
 
 use clap::{Args, Subcommand};
+use holdfast_ledger::version::FIRST;
 use serde_json::json;
 
 use crate::failure::{Exit, Failure};
 use crate::membership::{Operators, Problem, Reach};
+use crate::versions;
 use source::Source;
 use store::Store;
 
@@ -108,6 +110,7 @@ async fn create(args: &CreateArgs) -> Result<(), Failure> {
     } else {
         say!("backup:      {} in {}", manifest.name(), args.to);
         say!("state:       up to log entry {}, hash {}", manifest.index, manifest.state_hash);
+        say!("cluster:     {}, at version {}", manifest.cluster_id, manifest.cluster_version.unwrap_or(FIRST));
         say!(
             "copied:      {} of {} files, {} of {} bytes",
             copied.files,
@@ -131,6 +134,7 @@ async fn list(args: &StoreArgs) -> Result<(), Failure> {
 async fn verify(args: &FromArgs) -> Result<(), Failure> {
     let store = Store::open(&args.store.from, false)?;
     let manifest = store.manifest(args.backup.as_deref()).await?;
+    manifest.check_version(versions::known())?;
     let mut damaged = Vec::new();
     for file in &manifest.files {
         match store.read_file(file, |_| Ok(())).await {

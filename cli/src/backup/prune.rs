@@ -134,6 +134,8 @@ async fn named(store: &Store, backups: &[String]) -> Result<BTreeSet<String>, Fa
 mod tests {
     use std::path::Path;
 
+    use holdfast_ledger::version::FIRST;
+
     use super::super::manifest::{FORMAT, FileView, Manifest, sha256};
     use super::*;
 
@@ -154,6 +156,7 @@ mod tests {
             version: "0".into(),
             cluster_id: "0".repeat(32),
             lineage: 0,
+            cluster_version: Some(FIRST),
             term: 1,
             index,
             state_hash: "0".repeat(32),

@@ -17,7 +17,7 @@ use super::manifest::Manifest;
 use super::store::Store;
 use crate::failure::{Exit, Failure};
 use crate::folder::{Folder, KEPT};
-use crate::stored;
+use crate::{stored, versions};
 
 #[derive(Debug, Args)]
 pub struct RestoreArgs {
@@ -31,6 +31,7 @@ pub struct RestoreArgs {
 pub async fn run(args: &RestoreArgs) -> Result<(), Failure> {
     let store = Store::open(&args.from.store.from, false)?;
     let manifest = store.manifest(args.from.backup.as_deref()).await?;
+    manifest.check_version(versions::known())?;
     let _folder = empty_folder(&args.data)?;
     let refounded = unpack(&store, &manifest, &args.data).await?;
     let lineage = raise_lineage(&args.data, &refounded).await?;
@@ -40,7 +41,7 @@ pub async fn run(args: &RestoreArgs) -> Result<(), Failure> {
             "{}",
             json!({
                 "backup": manifest.name(), "cluster_id": cluster, "node_id": node_id, "lineage": lineage,
-                "index": manifest.index, "state_hash": manifest.state_hash, "event_seq": manifest.event_seq,
+                "cluster_version": refounded.held.version, "index": manifest.index, "state_hash": manifest.state_hash, "event_seq": manifest.event_seq,
             })
         );
         return Ok(());
@@ -103,7 +104,7 @@ pub async fn raise_lineage(data: &Path, refounded: &Refounded) -> Result<u16, Fa
         peer_addr: Some(refounded.record.peer_addr.clone()),
         http_addr: refounded.record.http_addr.clone(),
         settings: Settings::default(),
-        storage: crate::versions::storage(),
+        storage: versions::storage(),
         start: Start::Continue,
     };
     refound::raise_lineage(options).await.map_err(|error| complain(&error))

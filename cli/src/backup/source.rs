@@ -119,6 +119,7 @@ pub async fn described(backup: &Backup) -> Result<Manifest, Failure> {
         version: env!("CARGO_PKG_VERSION").into(),
         cluster_id: format!("{:032x}", backup.cluster_id),
         lineage: holding.lineage,
+        cluster_version: Some(holding.version),
         term: holding.term,
         index: holding.index,
         state_hash: format!("{:032x}", holding.state_hash),

@@ -3,10 +3,11 @@
 use std::time::{Duration, Instant};
 
 use holdfast_raft::transport::tls::Tls;
+use reqwest::StatusCode;
 use serde_json::Value;
 
 use super::views::{Join, Joined};
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 use crate::tls::{self, OperatorClient};
 
 /// How long a joining node keeps asking before it gives up.
@@ -29,11 +30,16 @@ pub async fn ask_to_join(addresses: &[String], join: &Join, tls: Option<&Tls>) -
                         .map_err(|error| Failure::unreachable(format!("--join {address}: {error}")));
                 }
                 Ok(response) => {
-                    let refused_for_good = response.status().is_client_error();
+                    let status = response.status();
                     let body: Value = response.json().await.unwrap_or_default();
                     last = format!("{address}: {}", body["error"].as_str().unwrap_or("refused"));
-                    if refused_for_good {
-                        return Err(Failure::cannot_start(format!("--join {last}")));
+                    match status {
+                        // The cluster's version is one that this build does not know; see the other side, in `super`.
+                        StatusCode::CONFLICT => return Err(Failure::new(Exit::Newer, format!("--join {last}"))),
+                        status if status.is_client_error() => {
+                            return Err(Failure::cannot_start(format!("--join {last}")));
+                        }
+                        _ => {}
                     }
                 }
                 Err(_) => last = format!("{address}: no answer"),

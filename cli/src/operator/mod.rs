@@ -79,7 +79,7 @@ impl From<Unavailable> for Refused {
 impl From<ManageError> for Refused {
     fn from(error: ManageError) -> Refused {
         let status = match &error {
-            // This one stays as it is, whenever it asks.
+            // This one stays as it is, whenever it asks, and knows it by this status, which no other refusal of a join has.
             ManageError::Refused(Refusal::NewcomerTooOld { .. }) => StatusCode::CONFLICT,
             // Who joins asks again: what is refused now will not be for ever.
             _ => StatusCode::SERVICE_UNAVAILABLE,

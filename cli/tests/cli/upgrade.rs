@@ -6,7 +6,7 @@ use holdfast_cli::cluster::Cluster;
 use serde_json::Value;
 
 use crate::members::{ask, done, id, refused};
-use crate::support::{Load, assert_verified, cluster, holdfast, text};
+use crate::support::{Load, assert_verified, cluster, holdfast, holdfast_with, text};
 
 /// Exchanges the build of a node on its own folder.
 async fn exchange(cluster: &mut Cluster, node: usize, newer: bool) {
@@ -58,6 +58,8 @@ async fn three_nodes_are_upgraded_one_by_one_under_load_and_the_way_back_ends_wi
     let version = done(&cluster, 0, &["version"]);
     assert_eq!((known(&version), version["refusal"].is_null()), (vec![2, 2, 2], true), "{version}");
     assert_eq!(done(&cluster, 0, &["raise", "--dry-run"])["done"], false);
+    let before = backup(&cluster, dir.path(), "before");
+    assert_eq!(before["manifest"]["cluster_version"], 1, "{before}");
     let raised = done(&cluster, 0, &["raise"]);
     assert_eq!((&raised["done"], &raised["plan"]["version"]), (&Value::Bool(true), &Value::from(2)), "{raised}");
     let all_know = |all: &[Option<holdfast_cli::operator::StatusView>]| {
@@ -68,6 +70,9 @@ async fn three_nodes_are_upgraded_one_by_one_under_load_and_the_way_back_ends_wi
     assert!(now["settled"].as_str().is_some_and(|said| said.contains("TicketNotFound")), "it is decided: {now}");
     load.wait_for(10).await;
     load.end(&cluster).await;
+    let after = backup(&cluster, dir.path(), "after");
+    assert_eq!(after["manifest"]["cluster_version"], 2, "{after}");
+    backups_are_restored_by_who_knows_their_version(dir.path());
 
     // There is no way back any more: one line, an exit code of its own, and nothing was changed.
     assert_eq!(cluster.stop(1).expect("stops"), Some(0));
@@ -75,11 +80,15 @@ async fn three_nodes_are_upgraded_one_by_one_under_load_and_the_way_back_ends_wi
     let marked = fs::read_to_string(data.join("cluster-version")).expect("the folder says what it came to");
     assert_eq!(marked, "2\n");
     refuses_to_start(&data, &["version 2", "knows version 1"]);
+    // The log says it as well, where the folder's own mark was lost.
+    fs::write(data.join("cluster-version"), "1\n").expect("written");
+    let (code, line) = serve(&data, &[]);
+    assert!(code == Some(9) && line.contains("entry ") && line.contains("version 2"), "{code:?}: {line}");
     // Nor does a newcomer with an old build get in.
     let first = cluster.members[0].operator.to_string();
     let newcomer = dir.path().join("newcomer");
     let (code, line) = serve(&newcomer, &["--join", &first]);
-    assert!(code == Some(3) && line.contains("the cluster is at version 2"), "{code:?}: {line}");
+    assert!(code == Some(9) && line.contains("the cluster is at version 2"), "{code:?}: {line}");
     cluster.restart(1).expect("starts");
     cluster.wait_for_voters().await.expect("the newer build is at home there");
     let audit = holdfast(&["audit", "verify", "--operator", &first]);
@@ -88,6 +97,38 @@ async fn three_nodes_are_upgraded_one_by_one_under_load_and_the_way_back_ends_wi
     assert!(one > 0);
     cluster.stop_all();
     cluster.members.iter().for_each(|member| assert_verified(&member.data));
+}
+
+/// Backs the cluster up into a store of this name; what is said of it.
+fn backup(cluster: &Cluster, dir: &std::path::Path, store: &str) -> Value {
+    let (to, operator) = (dir.join(store).display().to_string(), cluster.members[0].operator.to_string());
+    let made = holdfast(&["backup", "create", "--to", &to, "--operator", &operator, "--json"]);
+    assert!(made.status.success(), "{}", text(&made.stderr));
+    serde_json::from_slice(&made.stdout).expect("JSON")
+}
+
+/// What was backed up before the raise, an old build restores; what was backed up after it, a newer build alone.
+fn backups_are_restored_by_who_knows_their_version(dir: &std::path::Path) {
+    let run = |args: &[&str], newer: bool| {
+        let next = [("HOLDFAST_NEXT_VERSION", "1")];
+        holdfast_with(args, if newer { &next } else { &[] })
+    };
+    let path = |name: &str| dir.join(name).display().to_string();
+    for (store, newer) in [("before", false), ("before", true), ("after", true)] {
+        let data = path(&format!("restored-{store}-{newer}"));
+        for args in [&["verify"][..], &["drill"], &["restore", "--data", &data]] {
+            let done = run(&[&["backup"], args, &["--from", &path(store)]].concat(), newer);
+            assert!(done.status.success(), "{store}, {args:?}: {}", text(&done.stderr));
+        }
+    }
+    let data = path("not-restored");
+    for args in [&["verify"][..], &["drill"], &["restore", "--data", &data]] {
+        let refused = run(&[&["backup"], args, &["--from", &path("after")]].concat(), false);
+        let said = text(&refused.stderr);
+        assert_eq!((refused.status.code(), said.lines().count()), (Some(9), 1), "{args:?}: {said}");
+        assert!(said.contains("at version 2") && said.contains("knows version 1"), "{said}");
+    }
+    assert!(!dir.join("not-restored").exists(), "nothing was made");
 }
 
 /// Runs a node that ends by itself: its exit code and its last line.
