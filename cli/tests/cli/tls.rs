@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use holdfast_cli::cluster::{Cluster, Plan};
-use holdfast_cli::operator::AuditPage;
+use holdfast_cli::operator::{AuditPage, StatusView};
 use holdfast_cli::tls;
 use holdfast_ledger::entities::{AuditActor, AuditSubject};
 use holdfast_raft::transport::tls::{Tls, TlsFiles};
@@ -230,7 +230,7 @@ async fn a_join_token_lets_one_node_in() {
 async fn what_is_done_to_the_members_is_in_the_audit_with_the_certificate_that_was_shown() {
     let dir = tempfile::tempdir().expect("a folder");
     let authority = Authority::new(dir.path());
-    let cluster = authority.cluster(dir.path(), 3).await;
+    let mut cluster = authority.cluster(dir.path(), 3).await;
     cluster.wait_for_voters().await.expect("three voters");
     let operators = cluster.members.iter().map(|member| member.operator.to_string()).collect::<Vec<_>>().join(",");
     let run = |args: &[&str]| {
@@ -250,6 +250,16 @@ async fn what_is_done_to_the_members_is_in_the_audit_with_the_certificate_that_w
     done(&["cluster", "demote", &ids[2]]);
     done(&["cluster", "promote", &ids[2], "--wait", "30"]);
     done(&["cluster", "remove", &ids[2]]);
+    // Both that are left are exchanged for a build that knows more, and the version is raised.
+    for node in 0..2 {
+        assert_eq!(cluster.stop(node).expect("stops"), Some(0));
+        cluster.members[node].env = vec![("HOLDFAST_NEXT_VERSION", "1".into())];
+        cluster.restart(node).expect("starts");
+        let are_ready =
+            |all: &[Option<StatusView>]| all[..2].iter().flatten().filter(|status| status.ready).count() == 2;
+        cluster.wait_for("both are ready", are_ready).await.expect("they come back");
+    }
+    done(&["cluster", "raise"]);
     let verified = run(&["audit", "verify"]);
     assert!(verified.status.success(), "{}{}", text(&verified.stdout), text(&verified.stderr));
 
@@ -281,6 +291,7 @@ async fn what_is_done_to_the_members_is_in_the_audit_with_the_certificate_that_w
         ("promote_member", third.clone()),
         ("remove_member:asked", third.clone()),
         ("remove_member", third),
+        ("raise_version", String::new()),
     ];
     assert_eq!(told, expected);
     // Nodes join by certificates of their own.
