@@ -18,8 +18,10 @@ run: tools-run build
 
 test: fmt clippy unit sim
 
+# What tests turn on in their builds must not be in this one.
 build: setup
 	cargo build --release --locked -p holdfast
+	@$(CARGO_TARGET_DIR)/release/holdfast version --json | grep -q '"plays":null' || { echo "this build can play a version that is for tests alone"; exit 1; }
 
 fmt:
 	cargo fmt --all --check

@@ -120,6 +120,7 @@ enum Command {
     Certs(certs::CertsCommand),
     Top(top::TopArgs),
     Profile(profile::ProfileArgs),
+    Version(versions::VersionArgs),
 }
 
 /// Whether the program understands these arguments; `args` begins with the command. What stands in `deploy/` is held against it.
@@ -179,6 +180,10 @@ pub fn run() -> ExitCode {
             Command::Certs(command) => certs::run(command).await,
             Command::Top(args) => top::run(args).await,
             Command::Profile(args) => profile::run(args).await,
+            Command::Version(args) => {
+                versions::show(&args);
+                Ok(())
+            }
         }
     });
     // Storage that is still closing gets its time: the exit would take its mutexes away. What waits for something else gets no more.

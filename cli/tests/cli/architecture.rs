@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// A rule: none of `words` stands in code (comments aside) under `folders`, but for files whose path ends with one of `except`.
 struct Absence {
@@ -153,6 +154,37 @@ fn every_rule_stands_in_the_architecture_document() {
     for rule in ABSENCES {
         assert!(document.contains(rule.name), "docs/ARCHITECTURE.md does not state: {}", rule.name);
     }
+}
+
+/// Planted bugs and the version that upgrades are tested with are features, which the simulator and the tests alone turn on. Cargo says
+/// which ones a build of the program by itself has.
+#[test]
+fn what_is_shipped_has_no_feature_of_the_tests() {
+    let tree = |features: &str| {
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args([
+            "tree",
+            "--locked",
+            "--offline",
+            "--package",
+            "holdfast",
+            "--prefix",
+            "none",
+            "--format",
+            "{p}:{f}",
+        ]);
+        let said = cargo.args(["--edges", features]).current_dir(root()).output().expect("cargo runs");
+        assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+        String::from_utf8(said.stdout).expect("text")
+    };
+    let of_tests = |tree: &str| {
+        let ours = tree.lines().filter(|line| line.starts_with("holdfast"));
+        ours.filter(|line| line.contains("next-version") || line.contains("planted")).count()
+    };
+    let shipped = tree("normal,build");
+    assert!(shipped.contains("holdfast-ledger"), "{shipped}");
+    assert_eq!(of_tests(&shipped), 0, "{shipped}");
+    assert!(of_tests(&tree("normal,dev")) > 0, "the tests have it, and so would be seen here");
 }
 
 #[test]
