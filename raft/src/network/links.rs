@@ -174,13 +174,21 @@ impl Links {
             version: self.version(),
             applied: self.applied(),
         };
-        let timeout = self.settings.connect_timeout();
+        self.greet(&record.peer_addr, &hello, || self.reach()).await
+    }
+
+    /// Opens a session with this greeting; `own_reach` says how far this node's data reaches by now.
+    async fn greet<F>(&self, addr: &str, hello: &Hello, own_reach: impl Fn() -> F) -> Result<Session, OpenError>
+    where
+        F: Future<Output = Result<Reach, Refused>>,
+    {
+        let (to, timeout) = (hello.expected_node_id, self.settings.connect_timeout());
         // As it is before the peer is asked: it may acknowledge more while its answer is under way.
         let floor = self.floors.of(to);
-        let opened = Session::open(&*self.transport, &record.peer_addr, &hello, timeout).await;
+        let opened = Session::open(&*self.transport, addr, hello, timeout).await;
         if let Err(OpenError::Refused(Refused::WentBack { node_id, floor, .. })) = &opened
             && *node_id == self.place.node_id
-            && let Some(what) = floor.missed_by(&self.reach().await.map_err(OpenError::Refused)?)
+            && let Some(what) = floor.missed_by(&own_reach().await.map_err(OpenError::Refused)?)
         {
             // The peer remembers what this node had acknowledged; another may not, and would let it vote.
             self.fatal.latch(Damage::WentBack { what: what.into() }.into());
@@ -246,5 +254,108 @@ impl Links {
         if session.silent_for() >= self.settings.election_max() {
             session.close();
         }
+    }
+}
+
+#[cfg(all(test, not(madsim)))]
+mod tests {
+    use futures_util::FutureExt;
+    use futures_util::future::BoxFuture;
+
+    use super::*;
+    use crate::session::{Acceptor, Admission, Handler, Welcome, serve};
+    use crate::transport::memory::MemoryNetwork;
+    use crate::types::LogId;
+
+    /// Does something while a greeting is under way, and answers it.
+    struct Host<D> {
+        meanwhile: D,
+        answer: Result<Reach, Refused>,
+    }
+
+    struct Nothing;
+
+    impl Handler for Nothing {
+        fn handle(&mut self, _: u8, body: Bytes) -> BoxFuture<'static, Result<Bytes, crate::session::Failure>> {
+            std::future::ready(Ok(body)).boxed()
+        }
+    }
+
+    impl<D: Fn() + Send + Sync> Acceptor for Host<D> {
+        fn accept<'a>(&'a self, _: &'a Hello) -> BoxFuture<'a, Admission> {
+            (self.meanwhile)();
+            let welcome = |reach| Welcome { reach, build: Build::of(Versions::SHIPPED), version: 1 };
+            let answer = self.answer.clone().map(|reach| (welcome(reach), Box::new(Nothing) as Box<dyn Handler>));
+            std::future::ready(answer).boxed()
+        }
+    }
+
+    fn reach(index: u64) -> Reach {
+        let vote = Some(VoteRecord { term: 1, node: 1, committed: true });
+        Reach { vote, last_log_id: Some(LogIdRecord { term: 1, index }) }
+    }
+
+    fn log_id(index: u64) -> Option<LogId> {
+        Some(LogId::new_term_index(1, index))
+    }
+
+    /// Node 1 says that it has 5 entries and greets node 2, which answers so; by then node 1 has `own` entries.
+    async fn greeted(
+        links: &Arc<Links>,
+        network: &MemoryNetwork,
+        host: Host<impl Fn() + Send + Sync + 'static>,
+        own: u64,
+    ) -> Result<Session, OpenError> {
+        let mut listener = network.listen("host:0").await.expect("a free address");
+        let addr = listener.local_addr();
+        tokio::spawn(async move {
+            let connection = listener.accept().await.expect("somebody connects");
+            serve(connection, &host).await;
+        });
+        let hello = Hello {
+            cluster_id: 1,
+            node_id: 1,
+            instance: 1,
+            reach: reach(5),
+            expected_node_id: 2,
+            expected_instance: 2,
+            lane: Lane::Control,
+            build: links.build(),
+            version: links.version(),
+            applied: 0,
+        };
+        links.greet(&addr, &hello, || std::future::ready(Ok(reach(own)))).await
+    }
+
+    fn links(network: &MemoryNetwork) -> Arc<Links> {
+        let place = Place { cluster_id: 1, node_id: 1 };
+        let version = (Versions::SHIPPED, ClusterVersion::default());
+        Arc::new(Links::new(Arc::new(network.clone()), (place, 1), Settings::default(), Fatal::default(), version))
+    }
+
+    #[tokio::test]
+    async fn what_a_peer_acknowledges_while_it_answers_is_not_held_against_its_answer() {
+        let network = MemoryNetwork::default();
+        let links = links(&network);
+        let floors = links.clone();
+        let acknowledges = move || floors.floors.acknowledged(2, log_id(9), log_id(9));
+        let overtaken = Host { meanwhile: acknowledges, answer: Ok(reach(7)) };
+        greeted(&links, &network, overtaken, 5).await.expect("it said so before it acknowledged more");
+        let went_back = Host { meanwhile: || {}, answer: Ok(reach(7)) };
+        let refused = greeted(&links, &network, went_back, 5).await.err();
+        assert!(matches!(refused, Some(OpenError::Refused(Refused::WentBack { node_id: 2, .. }))), "{refused:?}");
+    }
+
+    #[tokio::test]
+    async fn who_is_told_that_he_went_back_looks_at_what_he_holds_by_then() {
+        let network = MemoryNetwork::default();
+        let links = links(&network);
+        let floor = crate::session::Floor { term: 1, log_id: Some(LogIdRecord { term: 1, index: 8 }) };
+        let told =
+            || Host { meanwhile: || {}, answer: Err(Refused::WentBack { node_id: 1, what: "log".into(), floor }) };
+        assert!(greeted(&links, &network, told(), 8).await.is_err(), "it may try again");
+        assert!(links.fatal.latched().is_none(), "its greeting was overtaken by what it has acknowledged since");
+        assert!(greeted(&links, &network, told(), 7).await.is_err());
+        assert!(links.fatal.latched().is_some(), "it has lost an entry");
     }
 }
