@@ -176,6 +176,11 @@ fn orphan(intent: &Intent, payments: &BTreeMap<PaymentId, PaymentRow>) -> Option
         Some(row) if row.intent_id.as_deref().is_some_and(|own| own != intent.id) => {
             (Kind::SecondCharge, format!("{:?} under {}", row.status, row.intent_id.as_deref().unwrap_or_default()))
         }
+        // Given up before it had a charge, by a ledger that was restored from before that.
+        Some(row) if row.intent_id.is_none() && row.next.is_none() => {
+            let taken = intent.standing == Standing::Captured;
+            (if taken { Kind::TakenUnrecorded } else { Kind::StillHeld }, format!("{:?}", row.status))
+        }
         Some(_) => return None,
     };
     let provider = format!("{:?}", intent.standing);
@@ -251,6 +256,9 @@ mod tests {
         assert_eq!(found(&[row(1, Captured)], &[intent(1, Standing::Refunded)]), [Kind::RefundDiffers]);
         let dearer = Intent { amount_minor: 2000, ..intent(1, Standing::Captured) };
         assert_eq!(found(&[row(1, Captured)], &[dearer]), [Kind::AmountDiffers]);
+        let given_up = PaymentRow { intent_id: None, ..row(1, Voided) };
+        assert_eq!(found(&[given_up.clone()], &[intent(1, Standing::Captured)]), [Kind::TakenUnrecorded]);
+        assert_eq!(found(&[given_up], &[intent(1, Standing::Held)]), [Kind::StillHeld]);
         let second = Intent { id: "pi_second".into(), ..intent(1, Standing::Captured) };
         assert_eq!(found(&[row(1, Captured)], &[intent(1, Standing::Captured), second]), [Kind::SecondCharge]);
     }

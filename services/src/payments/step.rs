@@ -159,9 +159,18 @@ impl Work<'_> {
         match answered(self.provider.void(&self.key("void"), intent_id).await)? {
             Ok(()) => self.record_done("voided").await,
             Err(code) => match self.inspect(intent_id).await?.standing {
-                Standing::Voided | Standing::Declined => self.record_done("voided").await,
+                Standing::Voided | Standing::Declined | Standing::Refunded => self.record_done("voided").await,
+                Standing::Captured => self.give_back(intent_id).await,
                 standing => Err(Halt::Away(format!("a void is refused ({code}) of a charge that is {standing:?}"))),
             },
+        }
+    }
+
+    /// The money was taken for an order that a restored ledger did not complete: it goes back, as nobody has bought anything.
+    async fn give_back(&self, intent_id: &str) -> Result<PaymentRow, Halt> {
+        match answered(self.provider.refund(&self.key("refund"), intent_id).await)? {
+            Ok(()) => self.record_done("voided").await,
+            Err(code) => Err(Halt::Away(format!("a charge without an order is not given back: {code}"))),
         }
     }
 
