@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::check_events;
 use crate::check_time;
 use crate::history::{Asked, Call, Told};
+use crate::past::{self, Past};
 use crate::provider::{Line, Standing};
 use crate::second;
 
@@ -49,7 +50,12 @@ pub struct OrderEnd {
 /// Everything that a run left behind.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Evidence {
+    /// As the ledger that is there in the end knows them.
     pub calls: Vec<Call>,
+    /// Those of which a restore has left nothing.
+    pub lost: Vec<Call>,
+    /// What restores have ended.
+    pub pasts: Vec<Past>,
     pub ends: Vec<End>,
     pub tickets: BTreeMap<String, TicketEnd>,
     pub orders: BTreeMap<String, OrderEnd>,
@@ -91,6 +97,7 @@ pub const CHECKS: &[Check] = &[
     Check { name: "ledger time", judge: check_time::ledger_time },
     Check { name: "pace", judge: check_time::pace },
     Check { name: "one order", judge: second::linearizable },
+    Check { name: "restores", judge: restores },
 ];
 
 /// Every judgement, each with the name of its check before it.
@@ -113,9 +120,14 @@ impl Evidence {
         signed_in.filter_map(|(call, told)| Some((call.client, told.id.as_deref()?))).collect()
     }
 
+    /// The id is of something that a restore has taken back.
+    fn is_lost(&self, id: &str) -> bool {
+        past::is_lost(&self.pasts, id)
+    }
+
     /// The accounts that somebody wanted to ban.
     pub fn banned(&self) -> BTreeSet<&str> {
-        let asked = self.calls.iter().map(|call| &call.asked);
+        let asked = self.calls.iter().chain(&self.lost).map(|call| &call.asked);
         asked.filter_map(|asked| if let Asked::Ban { user } = asked { Some(user.as_str()) } else { None }).collect()
     }
 }
@@ -197,7 +209,8 @@ fn sold_once(evidence: &Evidence) -> Vec<String> {
 }
 
 /// Money was taken once for every complete order, at the locked price, and for nothing else; given back, where an operator asked
-/// for it. The bank knows each payment once.
+/// for it. The bank knows each payment once. What it was asked for before a restore, it has done, and the ledger may not know why:
+/// that is left to operators, but nobody is charged twice for it.
 fn charges(evidence: &Evidence) -> Vec<String> {
     let mut taken: BTreeMap<&str, (u32, u64)> = BTreeMap::new();
     let mut payments = BTreeSet::new();
@@ -206,25 +219,41 @@ fn charges(evidence: &Evidence) -> Vec<String> {
         _ => None,
     };
     let refunds: Vec<(String, Option<u16>)> = evidence.calls.iter().filter_map(refund).collect();
+    let lost_refunds: Vec<(String, Option<u16>)> = evidence.lost.iter().filter_map(refund).collect();
+    let is_complete = |order: &str| evidence.orders.get(order).is_some_and(|end| end.complete);
+    let mut let_go = BTreeSet::new();
     let mut wrong = Vec::new();
     for (intent, line) in &evidence.charges {
         if !payments.insert(line.payment) {
             wrong.push(format!("{intent} of order {}: the bank has another charge for the same payment", line.order));
         }
-        let asked_back = refunds.iter().any(|(order, status)| *order == line.order && *status != Some(409));
+        let is_before = past::is_before(&evidence.pasts, line.asked_ns);
+        // Taken for what may have been completed in a past that is lost.
+        let was_taken = line.taken_ns.is_some_and(|at_ns| past::is_before(&evidence.pasts, at_ns))
+            && line.captures == 1
+            && !is_complete(&line.order);
+        let mut all_refunds = refunds.iter().chain(&lost_refunds);
+        let asked_back = all_refunds.any(|(order, status)| *order == line.order && *status != Some(409));
         let owed_back = refunds.iter().any(|(order, status)| *order == line.order && *status == Some(202));
         match line.standing {
+            Standing::Captured | Standing::Refunded if was_taken => {}
             Standing::Captured if owed_back => {
                 wrong.push(format!("{intent} of order {} was to be given back and was not", line.order));
             }
+            Standing::Refunded if !asked_back && is_before => _ = let_go.insert(line.order.as_str()),
             Standing::Refunded if !asked_back => {
                 wrong.push(format!("{intent} of order {} was given back and nobody asked for it", line.order));
+            }
+            Standing::Captured | Standing::Refunded if is_before && line.captures == 1 && !is_complete(&line.order) => {
             }
             Standing::Captured | Standing::Refunded => {
                 let (captures, amount_minor) = taken.entry(&line.order).or_default();
                 *captures += line.captures;
                 *amount_minor += line.amount_minor;
             }
+            // The ledger may have given the payment up before it knew of this charge.
+            Standing::Authorized if is_before => {}
+            Standing::Voided if is_before => _ = let_go.insert(line.order.as_str()),
             Standing::Authorized => {
                 wrong.push(format!("{intent} of order {} was neither captured nor voided", line.order))
             }
@@ -238,6 +267,7 @@ fn charges(evidence: &Evidence) -> Vec<String> {
                 wrong.push(format!("order {id} was locked at {} and charged {amount_minor}", order.total_minor));
             }
             (true, Some((captures, _))) => wrong.push(format!("order {id} was charged {captures} times")),
+            (true, None) if let_go.contains(id.as_str()) => {}
             (true, None) => wrong.push(format!("order {id} is complete and was never charged")),
             (false, Some(_)) => wrong.push(format!("order {id} is not complete and was charged")),
             (false, None) => {}
@@ -419,10 +449,42 @@ fn answers(evidence: &Evidence) -> Vec<String> {
     let (users, banned) = (evidence.users(), evidence.banned());
     let may_be_banned = |call: &Call| users.get(&call.client).is_some_and(|user| banned.contains(user));
     let is_allowed = |call: &Call, status: u16| {
-        allowed(&call.asked).contains(&status) || matches!(status, 401 | 403) && may_be_banned(call)
+        allowed(&call.asked).contains(&status)
+            || matches!(status, 401 | 403) && may_be_banned(call)
+            || matches!(status, 400 | 401 | 404) && speaks_of_what_is_lost(evidence, call)
     };
     let unexpected = evidence.answered().filter(|(call, told)| !is_allowed(call, told.status));
     unexpected.map(|(call, told)| format!("{:?} was answered {} {:?}", call.asked, told.status, told.code)).collect()
+}
+
+/// The call names something that a restore has taken back, or its client's account is lost.
+fn speaks_of_what_is_lost(evidence: &Evidence, call: &Call) -> bool {
+    let of_account = || {
+        let own = evidence.lost.iter().filter(|lost| lost.client == call.client);
+        own.filter_map(account).any(|user| evidence.is_lost(user))
+    };
+    call.asked.names().into_iter().any(|id| evidence.is_lost(id)) || of_account()
+}
+
+/// The account that a call has made or found.
+fn account(call: &Call) -> Option<&str> {
+    let is_account = matches!(call.asked, Asked::SignUp { .. } | Asked::SignIn { .. });
+    call.told.as_ref().filter(|told| is_account && told.status < 300)?.id.as_deref()
+}
+
+/// What a restore has taken back does not come up again, in the ledger or in answers, and no id of it is given anew.
+fn restores(evidence: &Evidence) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for id in evidence.tickets.keys().chain(evidence.orders.keys()).filter(|id| evidence.is_lost(id)) {
+        wrong.push(format!("{id} was lost with the lineage that made it, and is there"));
+    }
+    for (call, told) in evidence.answered().filter(|(_, told)| told.status < 300) {
+        let ids = told.id.iter().chain(told.ids.iter().flatten());
+        for id in ids.filter(|id| evidence.is_lost(id)) {
+            wrong.push(format!("{:?} was answered with {id}, which was lost", call.asked));
+        }
+    }
+    wrong
 }
 
 /// A buyer who was told that a ticket is sold was told the truth.
@@ -555,6 +617,8 @@ mod tests {
             currency: "USD".into(),
             standing,
             captures: u32::from(standing == Standing::Captured),
+            asked_ns: 45,
+            taken_ns: (standing == Standing::Captured).then_some(45),
         }
     }
 
@@ -598,6 +662,62 @@ mod tests {
             run.orders.insert("o3".into(), order("ub", false, "t1"));
         };
         assert_eq!(objections(again), only("one order"));
+    }
+
+    /// The run was restored from entry 12 at 100 ns: what was answered later is of the next lineage.
+    fn restored(run: &mut Evidence) {
+        run.pasts = vec![Past { lineage: 0, index: 12, event_seq: 9, until_ns: 100 }];
+        (run.calls, run.lost) = past::split(std::mem::take(&mut run.calls), &run.pasts);
+    }
+
+    #[test]
+    fn what_came_after_the_backup_may_be_gone_and_nothing_else() {
+        let unsold = |run: &mut Evidence| {
+            restored(run);
+            run.orders.get_mut("o1").unwrap().complete = false;
+            run.tickets.get_mut("t1").unwrap().sold_to = None;
+        };
+        assert_eq!(objections(restored), BTreeSet::new(), "the payment goes on");
+        assert_eq!(objections(unsold), BTreeSet::new(), "it was decided at 13, and the bank was asked before");
+        let late = |run: &mut Evidence| {
+            unsold(run);
+            run.charges.get_mut("pi_1").unwrap().taken_ns = Some(100);
+        };
+        assert_eq!(objections(late), only("charges"));
+        let twice = |run: &mut Evidence| {
+            restored(run);
+            run.charges.get_mut("pi_1").unwrap().captures = 2;
+        };
+        assert_eq!(objections(twice), only("charges"));
+        let gone = |run: &mut Evidence| {
+            restored(run);
+            run.orders.remove("o2");
+        };
+        assert_eq!(objections(gone), only("purchases"), "it was decided at 11");
+    }
+
+    #[test]
+    fn what_was_lost_and_comes_up_again_is_seen() {
+        let lost = format!("0000{:012x}00000001", 13);
+        let there = |run: &mut Evidence| {
+            restored(run);
+            run.orders.insert(lost.clone(), order("ub", false, "t2"));
+        };
+        assert!(objections(there).contains("restores"));
+        let read = |status| {
+            let asked = Asked::ReadOrder { order: lost.clone() };
+            objections(|run| {
+                restored(run);
+                run.calls.push(call(2, asked, (120, 130), told(status, 14, &lost)));
+            })
+        };
+        assert_eq!(read(404), BTreeSet::new());
+        assert_eq!(read(200), only("restores"));
+        let unknown = |run: &mut Evidence| {
+            restored(run);
+            run.calls.push(call(2, Asked::ReadOrder { order: "o2".into() }, (120, 130), told(404, 14, "o2")));
+        };
+        assert_eq!(objections(unknown), only("answers"), "that one was not lost");
     }
 
     #[test]

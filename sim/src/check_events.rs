@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::check::Evidence;
 use crate::history::Asked;
 use crate::mirror::{Copied, Heard, Posted};
+use crate::past::lineage_of_event;
 
 /// An event as the ledger has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +35,12 @@ pub struct Told {
     pub rows: Vec<Row>,
     /// As they were written down when they happened.
     pub archived: Vec<Row>,
+    /// What happened after the backups that lineages ended with, as far as anybody looked in time.
+    pub lost: Vec<Row>,
+    /// The present lineage.
+    pub lineage: u16,
+    /// The ids of what the streams of earlier lineages hold.
+    pub earlier: BTreeSet<String>,
     /// The stream's messages, each with its number there.
     pub stream: Vec<(u64, Heard)>,
     /// All that anybody could hear at any time.
@@ -44,6 +51,24 @@ pub struct Told {
     /// The mirror's tickets, and the ledger's.
     pub copy: BTreeMap<String, Copied>,
     pub tickets: BTreeMap<String, Copied>,
+    /// The lineage that the mirror's are of.
+    pub copy_lineage: u16,
+}
+
+impl Told {
+    /// Of which no lineage has ended since: whoever follows events must have heard it. Those of earlier ones may not have been
+    /// published in time.
+    fn is_present(&self, row: &Row) -> bool {
+        lineage_of_event(&row.id) == Some(self.lineage)
+    }
+
+    /// Of a lineage that has ended, and later than anybody looked: nobody can say what it was.
+    fn is_unknown(&self, heard: &Heard) -> bool {
+        let lineage = lineage_of_event(&heard.id);
+        let of = |row: &&Row| lineage_of_event(&row.id) == lineage;
+        let known = self.rows.iter().chain(&self.lost).filter(of).map(|row| row.seq).max();
+        lineage.is_some_and(|lineage| lineage < self.lineage) && known.is_some_and(|known| heard.seq > known)
+    }
 }
 
 /// Repeats the version of the cancellation beside it: no change of its own.
@@ -115,27 +140,29 @@ pub fn stream(evidence: &Evidence) -> Vec<String> {
 }
 
 /// Whoever drops ids that he has seen hears every event once: never one that did not happen, never one in two wordings or under
-/// two ids, and in the end all.
+/// two ids, and in the end all. Of lineages that have ended, all that their streams still hold; what was lost with them has happened.
 pub fn listeners(evidence: &Evidence) -> Vec<String> {
     let told = &evidence.told;
-    let rows: BTreeMap<&str, &Row> = told.rows.iter().map(|row| (row.id.as_str(), row)).collect();
+    let happened = told.lost.iter().chain(&told.rows);
+    let rows: BTreeMap<&str, &Row> = happened.map(|row| (row.id.as_str(), row)).collect();
     let mut wrong = Vec::new();
     let mut ids: BTreeSet<&str> = BTreeSet::new();
-    let mut changes: BTreeMap<(&str, &str, u64), &str> = BTreeMap::new();
+    let mut changes: BTreeMap<(Option<u16>, &str, &str, u64), &str> = BTreeMap::new();
     for heard in &told.heard {
         if !ids.insert(&heard.id) {
             wrong.push(format!("{} was told in two wordings", heard.id));
         }
-        if rows.get(heard.id.as_str()).is_none_or(|row| !is_of(heard, row)) {
+        if rows.get(heard.id.as_str()).map_or(!told.is_unknown(heard), |row| !is_of(heard, row)) {
             wrong.push(format!("{} {} was told and did not happen", heard.kind, heard.id));
         }
-        let change = (heard.kind.as_str(), heard.entity.as_str(), heard.version);
+        let change = (lineage_of_event(&heard.id), heard.kind.as_str(), heard.entity.as_str(), heard.version);
         if let Some(other) = changes.insert(change, &heard.id).filter(|other| *other != heard.id) {
             wrong.push(format!("one change was told as {other} and as {}", heard.id));
         }
     }
     if told.at_rest {
-        let missed = told.rows.iter().filter(|row| !ids.contains(row.id.as_str()));
+        let due = told.rows.iter().filter(|row| told.is_present(row) || told.earlier.contains(&row.id));
+        let missed = due.filter(|row| !ids.contains(row.id.as_str()));
         wrong.extend(missed.map(|row| format!("{} {} was never told", row.kind, row.id)));
     }
     wrong
@@ -172,8 +199,14 @@ pub fn mails(evidence: &Evidence) -> Vec<String> {
     let mut due: BTreeMap<String, &Row> = BTreeMap::new();
     let mut possible: BTreeSet<String> = BTreeSet::new();
     for row in &told.rows {
-        due.extend(letter(row).map(|letter| (name(letter, row), row)));
+        // Of a lineage that has ended, one that nobody heard in time asks for nothing.
+        due.extend(letter(row).filter(|_| told.is_present(row)).map(|letter| (name(letter, row), row)));
         possible.extend(possible_letter(row).map(|letter| name(letter, row)));
+        possible.extend(letter(row).filter(|_| !told.is_present(row)).map(|letter| name(letter, row)));
+    }
+    for row in &told.lost {
+        // What was lost has happened, and may happen again in other words.
+        possible.extend(letter(row).or(possible_letter(row)).map(|letter| name(letter, row)));
     }
     let mut wrong = Vec::new();
     let mut posted: BTreeMap<&str, &Posted> = BTreeMap::new();
@@ -181,7 +214,7 @@ pub fn mails(evidence: &Evidence) -> Vec<String> {
         let first = *posted.entry(&mail.name).or_insert(mail);
         match due.get(&mail.name) {
             Some(row) => {
-                if *mail != *first {
+                if *mail != *first && !possible.contains(&mail.name) {
                     wrong.push(format!("mail {} was posted in two wordings", mail.name));
                 }
                 if told.addresses.get(&row.user).is_some_and(|address| *address != mail.reader) {
@@ -232,10 +265,20 @@ pub fn bans(evidence: &Evidence) -> Vec<String> {
     wrong
 }
 
-/// In the end the mirror's copy is the ledger's tickets; before, it is never ahead of them.
+/// In the end the mirror's copy is the ledger's tickets, those that the present lineage has told of; before, it is never ahead of
+/// them.
 pub fn mirror(evidence: &Evidence) -> Vec<String> {
     let told = &evidence.told;
     let mut wrong = Vec::new();
+    let news = told.rows.iter().filter(|row| told.is_present(row) && row.kind.starts_with("ticket:"));
+    let news: BTreeSet<&str> = news.map(|row| row.entity.as_str()).collect();
+    if told.copy_lineage < told.lineage {
+        // It is of before, until it hears of what came after.
+        if told.at_rest && !news.is_empty() {
+            wrong.push(format!("the copy is of lineage {}, and the ledger of {}", told.copy_lineage, told.lineage));
+        }
+        return wrong;
+    }
     for (id, copied) in &told.copy {
         match told.tickets.get(id) {
             Some(ticket) if copied.version == ticket.version && copied != ticket => {
@@ -255,7 +298,7 @@ pub fn mirror(evidence: &Evidence) -> Vec<String> {
         }
     }
     if told.at_rest {
-        let missing = told.tickets.keys().filter(|id| !told.copy.contains_key(*id));
+        let missing = told.tickets.keys().filter(|id| news.contains(id.as_str()) && !told.copy.contains_key(*id));
         wrong.extend(missing.map(|id| format!("ticket {id} is not in the copy")));
     }
     wrong
@@ -297,6 +340,10 @@ mod tests {
         let told = Told {
             at_rest: true,
             archived: Vec::new(),
+            lost: Vec::new(),
+            lineage: 1,
+            earlier: BTreeSet::new(),
+            copy_lineage: 1,
             stream: rows.iter().map(|row| (row.seq, heard(row))).collect(),
             heard: rows.iter().map(heard).collect(),
             mails: vec![mail("locked.o1.0"), mail("expired.o1.1"), mail("locked.o1.0"), mail("price-changed.t1.1.ub")],

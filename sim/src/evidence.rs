@@ -21,7 +21,7 @@ use crate::check::{End, Evidence, OrderEnd, TicketEnd};
 use crate::check_events::{Row, Told};
 use crate::history::{Asked, Call};
 use crate::mirror::{Copied, Heard};
-use crate::services::DURABLES;
+use crate::services::{DURABLES, LISTENER};
 use crate::world::World;
 
 /// What a machine has now.
@@ -37,13 +37,26 @@ pub struct Archive(Mutex<Archived>);
 #[derive(Default)]
 struct Archived {
     rows: Vec<Row>,
+    /// What restores have taken back.
+    lost: Vec<Row>,
     /// The last index that was looked at.
     index: u64,
+    /// The cluster of each lineage, as ids of events name it.
+    clusters: BTreeMap<u16, String>,
 }
 
 impl Archive {
     fn archived(&self) -> MutexGuard<'_, Archived> {
         self.0.lock().expect("nothing panics while it holds the archive")
+    }
+
+    /// The ledger goes on from this entry and event: what came after them is lost.
+    pub fn go_back(&self, index: u64, event_seq: u64) {
+        let mut archived = self.archived();
+        let (left, lost) = std::mem::take(&mut archived.rows).into_iter().partition(|row| row.seq <= event_seq);
+        archived.rows = left;
+        archived.lost.extend::<Vec<Row>>(lost);
+        archived.index = index;
     }
 }
 
@@ -54,8 +67,10 @@ pub fn archive(world: &World, statuses: &[(u32, Status)]) {
     let node = world.ground.live().get(number).filter(|_| status.applied_index > archived.index).cloned();
     let Some(node) = node else { return };
     let after = archived.rows.last().map_or(0, |row| row.seq);
-    let cluster = format!("{:032x}", status.cluster_id);
-    if let Some(rows) = peek(&node, |state| rows(state, after, &cluster)) {
+    if let Some(lineage) = peek(&node, |state| Ok(state.meta().lineage)) {
+        archived.clusters.entry(lineage).or_insert_with(|| format!("{:032x}", status.cluster_id));
+    }
+    if let Some(rows) = peek(&node, |state| rows(state, after, &archived.clusters)) {
         archived.rows.extend(rows);
         archived.index = status.applied_index;
     }
@@ -72,6 +87,9 @@ fn what_is_untold(world: &World, lineage: u16, emitted: u64) -> Option<String> {
     if published < emitted {
         return Some(format!("of {emitted} events {published} are published"));
     }
+    // Who hears everything hears the streams of earlier lineages to their ends.
+    let earlier = |lineage| world.ground.bus.figures(lineage, &[LISTENER]).1;
+    let open = open + (0..lineage).map(earlier).sum::<u64>();
     (open > 0).then(|| format!("{open} messages are not acknowledged"))
 }
 
@@ -92,14 +110,20 @@ pub async fn collect(world: &World) -> Evidence {
     let (charges, clocks_misled) = (world.ground.bank.lines(), world.ground.observed().clocks_misled);
     let mut evidence = Evidence { charges, clocks_misled, ..Evidence::default() };
     archive(world, &world.statuses());
+    let (archived, lost, clusters) = {
+        let archived = world.ground.archive.archived();
+        (archived.rows.clone(), archived.lost.clone(), archived.clusters.clone())
+    };
     // Where time leaps ahead, events may be dropped before everybody has heard them.
     let may_be_dropped = clocks_misled && world.drops_events();
     evidence.told = Told {
         at_rest: is_settled(world) && !may_be_dropped,
-        archived: world.ground.archive.archived().rows.clone(),
+        archived,
+        lost,
         heard: world.ground.heard.events(),
         mails: world.ground.letterbox.mails(),
         copy: world.ground.copy.tickets(),
+        copy_lineage: world.ground.copy.lineage(),
         addresses: addresses(world),
         ..Told::default()
     };
@@ -114,13 +138,15 @@ pub async fn collect(world: &World) -> Evidence {
     let users = users(world);
     if let Some((_, node)) = nodes.first() {
         let read = peek(node, |state| {
-            let cluster = format!("{:032x}", node.status().cluster_id);
-            let kept = rows(state, 0, &cluster)?;
+            evidence.told.lineage = state.meta().lineage;
+            let kept = rows(state, 0, &clusters)?;
             let first = kept.first().map_or(u64::MAX, |row| row.seq);
             evidence.told.rows = evidence.told.archived.iter().filter(|row| row.seq < first).cloned().collect();
             evidence.told.rows.extend(kept);
             let stream = world.ground.bus.messages(state.meta().lineage);
             evidence.told.stream = stream.iter().map(|kept| (kept.seq, Heard::of(&kept.message))).collect();
+            let earlier = (0..evidence.told.lineage).flat_map(|lineage| world.ground.bus.messages(lineage));
+            evidence.told.earlier = earlier.map(|kept| Heard::of(&kept.message).id).collect();
             read_ledger(state, &users, &mut evidence)
         });
         assert!(read.is_some(), "a state that was read a moment ago can be read");
@@ -139,7 +165,7 @@ fn addresses(world: &World) -> BTreeMap<String, String> {
 }
 
 /// The outbox from after this event on.
-fn rows(state: &State<StateStore>, after: u64, cluster: &str) -> Result<Vec<Row>, StoreError> {
+fn rows(state: &State<StateStore>, after: u64, clusters: &BTreeMap<u16, String>) -> Result<Vec<Row>, StoreError> {
     let mut rows: Vec<Row> = Vec::new();
     loop {
         let after = rows.last().map_or(after, |row| row.seq);
@@ -147,11 +173,12 @@ fn rows(state: &State<StateStore>, after: u64, cluster: &str) -> Result<Vec<Row>
         if page.is_empty() {
             return Ok(rows);
         }
-        rows.extend(page.into_iter().map(|event| row(event, cluster)));
+        rows.extend(page.into_iter().map(|event| row(event, clusters)));
     }
 }
 
-fn row(event: Event, cluster: &str) -> Row {
+fn row(event: Event, clusters: &BTreeMap<u16, String>) -> Row {
+    let cluster = clusters.get(&event.lineage).map_or("", String::as_str);
     let (user, detail) = match event.body {
         EventBody::Ticket { user, price_version, .. } => {
             (user.to_string(), if price_version == event.version { "price" } else { "" })

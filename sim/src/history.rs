@@ -93,6 +93,26 @@ impl Asked {
             _ => Vec::new(),
         }
     }
+
+    /// The ids that it names.
+    pub fn names(&self) -> Vec<&str> {
+        match self {
+            Asked::ReadTicket { ticket: id }
+            | Asked::ChangePrice { ticket: id, .. }
+            | Asked::JoinLine { ticket: id }
+            | Asked::ReadPlace { ticket: id }
+            | Asked::LeaveLine { ticket: id }
+            | Asked::ReadOrder { order: id }
+            | Asked::CancelOrder { order: id }
+            | Asked::ExtendLock { order: id }
+            | Asked::Pay { order: id, .. }
+            | Asked::ReleaseLock { order: id }
+            | Asked::Refund { order: id }
+            | Asked::Ban { user: id }
+            | Asked::Unban { user: id } => vec![id],
+            _ => self.wants().into_iter().map(|(ticket, _)| ticket).collect(),
+        }
+    }
 }
 
 /// What it was told in the end.

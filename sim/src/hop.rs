@@ -16,6 +16,8 @@ use madsim::net::Endpoint;
 use serde::{Deserialize, Serialize};
 use tower::ServiceExt;
 
+use crate::restore::{self, Kept};
+
 /// A request of a client.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HttpCall {
@@ -60,6 +62,15 @@ pub struct Transfer(pub NodeId);
 /// An operator raises the cluster's version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RaiseVersion;
+
+/// An operator backs up what this node has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackUp;
+
+impl madsim::net::rpc::Request for BackUp {
+    type Response = Result<Kept, String>;
+    const ID: u64 = 7;
+}
 
 impl madsim::net::rpc::Request for RaiseVersion {
     type Response = Result<Version, ManageError>;
@@ -113,6 +124,11 @@ pub fn serve(endpoint: &Endpoint, node: Node, router: Router) {
     endpoint.add_rpc_handler(move |RaiseVersion| {
         let member = member.clone();
         async move { member.raise(NEXT.map(|next| next.versions.max), None).await.map(|plan| plan.version) }
+    });
+    let member = node.clone();
+    endpoint.add_rpc_handler(move |BackUp| {
+        let member = member.clone();
+        async move { restore::back_up(&member).await }
     });
     endpoint.add_rpc_handler(move |Propose(submitted)| {
         let node = node.clone();

@@ -15,7 +15,7 @@ use holdfast_events::relay::{self, Relay};
 use holdfast_ledger::command::{Actor, Command, Submitted};
 use holdfast_ledger::version::{NEXT, Versions};
 use holdfast_raft::clock::Clock;
-use holdfast_raft::disk::{SharedDisk, SimDisk};
+use holdfast_raft::disk::SimDisk;
 use holdfast_raft::identity::{Identity, Place};
 use holdfast_raft::node::{Consistency, JoinRequest, ManageError, Node, Options, Start};
 use holdfast_raft::plan::Refusal;
@@ -33,7 +33,9 @@ use crate::evidence::Archive;
 use crate::frames::Frames;
 use crate::hop::{self, Admit};
 use crate::mirror::{Book, Copy, Letterbox};
+use crate::past::Pasts;
 use crate::provider::Bank;
+use crate::restore::{self, Kept};
 use crate::streams::number as stream_number;
 use crate::trace::Trace;
 
@@ -50,8 +52,14 @@ pub fn ip(number: u32) -> IpAddr {
     Ipv4Addr::new(10, 0, 0, u8::try_from(number).expect("few machines")).into()
 }
 
-fn peer_addr(number: u32) -> SocketAddr {
+/// Where its peers reach machine `number`.
+pub fn peer_addr(number: u32) -> SocketAddr {
     SocketAddr::new(ip(number), PEER_PORT)
+}
+
+/// A port of machine `number` that nobody knows.
+pub fn any_port(number: u32) -> String {
+    SocketAddr::new(ip(number), 0).to_string()
 }
 
 /// Where clients reach machine `number`.
@@ -65,13 +73,30 @@ pub struct Machine {
     pub clock: SimClock,
     /// It runs the newer of the two builds, from its next start on.
     pub plays_next: AtomicBool,
+    /// What it is to make a new cluster of, until it has.
+    backup: Mutex<Option<Arc<Kept>>>,
 }
 
 impl Machine {
     /// A machine with an empty disk. `seed` is the run's.
     pub fn new(seed: u64, number: u32) -> Machine {
         let disk = SimDisk::new(stream_number(seed, &format!("disk {number}")));
-        Machine { disk: Mutex::new(disk), clock: SimClock::default(), plays_next: AtomicBool::new(false) }
+        let (clock, plays_next) = (SimClock::default(), AtomicBool::new(false));
+        Machine { disk: Mutex::new(disk), clock, plays_next, backup: Mutex::default() }
+    }
+
+    /// From its next start on it is the only node of a new cluster, made of this.
+    pub fn is_to_restore(&self, kept: Arc<Kept>) {
+        *self.backup.lock().expect("nothing panics while it holds a backup") = Some(kept);
+    }
+
+    pub fn to_restore(&self) -> Option<Arc<Kept>> {
+        self.backup.lock().expect("nothing panics while it holds a backup").clone()
+    }
+
+    /// It has done so.
+    pub fn restored(&self) {
+        self.backup.lock().expect("nothing panics while it holds a backup").take();
     }
 
     /// What the build knows that it runs.
@@ -99,11 +124,13 @@ pub struct Stop {
     pub reason: String,
 }
 
-/// What was seen of all states so far, by log index.
+/// What was seen of all states so far.
 #[derive(Default)]
 pub struct Observed {
-    states: BTreeMap<u64, Seen>,
-    leaders: BTreeMap<u64, u64>,
+    /// By lineage, and by log index in it.
+    states: BTreeMap<(u16, u64), Seen>,
+    /// By cluster and term.
+    leaders: BTreeMap<(u128, u64), u64>,
     /// Which data folder each node id was given to.
     folders: BTreeMap<NodeId, u128>,
     /// What must not be, as sentences.
@@ -125,23 +152,25 @@ struct Seen {
 }
 
 impl Observed {
-    /// Machine `number` has this state at `index`: everybody's must be the same, and time must not go back.
-    pub fn state(&mut self, number: u32, index: u64, hash: u128, time_ms: u64) {
-        let seen = *self.states.entry(index).or_insert(Seen { hash, time_ms, number });
+    /// Machine `number` has this state at this place in the log, a lineage and an index: everybody's must be the same, and time must
+    /// not go back.
+    pub fn state(&mut self, number: u32, place: (u16, u64), hash: u128, time_ms: u64) {
+        let (lineage, index) = place;
+        let seen = *self.states.entry(place).or_insert(Seen { hash, time_ms, number });
         if seen.hash != hash {
             let other = seen.number;
             self.violations.insert(format!("at index {index}, n{number} and n{other} have different states"));
         }
-        let before = self.states.range(..index).next_back().map_or(0, |(_, seen)| seen.time_ms);
-        let after = self.states.range(index + 1..).next().map_or(u64::MAX, |(_, seen)| seen.time_ms);
-        if time_ms < before || time_ms > after {
+        let before = self.states.range((lineage, 0)..place).next_back().map_or(0, |(_, seen)| seen.time_ms);
+        let after = self.states.range((lineage, index + 1)..=(lineage, u64::MAX)).next();
+        if time_ms < before || time_ms > after.map_or(u64::MAX, |(_, seen)| seen.time_ms) {
             self.violations.insert(format!("ledger time goes back around index {index}"));
         }
     }
 
-    /// `node_id` says that it leads in `term`: nobody else may.
-    pub fn leader(&mut self, term: u64, node_id: u64) {
-        let leader = *self.leaders.entry(term).or_insert(node_id);
+    /// `node_id` says that it leads its cluster in `term`: nobody else may.
+    pub fn leader(&mut self, cluster_id: u128, term: u64, node_id: u64) {
+        let leader = *self.leaders.entry((cluster_id, term)).or_insert(node_id);
         if leader != node_id {
             self.violations.insert(format!("term {term} has two leaders, nodes {leader} and {node_id}"));
         }
@@ -182,6 +211,8 @@ pub struct Ground {
     pub heard: Book,
     /// All events, also those that the ledger has dropped.
     pub archive: Archive,
+    /// What restores have ended.
+    pub pasts: Pasts,
     /// By number, from 1.
     pub machines: BTreeMap<u32, Machine>,
     /// Somebody outside has lost patience: the run is to end.
@@ -278,17 +309,23 @@ pub async fn run(ground: Arc<Ground>, number: u32) {
     ground.stopped(number, fault.to_string());
 }
 
-async fn start(ground: &Ground, number: u32) -> Result<Node, String> {
-    let machine = &ground.machines[&number];
-    let disk: SharedDisk = Arc::new(machine.disk());
-    let identity = Identity::open(&*disk).map_err(|error| format!("the identity: {error}"))?;
+async fn start(ground: &Arc<Ground>, number: u32) -> Result<Node, String> {
+    restore::restore(ground, number).await?;
+    let options = options(ground, number);
+    let identity = Identity::open(&*options.disk).map_err(|error| format!("the identity: {error}"))?;
     let start = match identity.place {
         Some(_) => Start::Continue,
         None if number == 1 && !ground.founded.load(Ordering::Relaxed) => Start::Bootstrap,
         None => Start::Joined(admission(ground, number, identity.instance).await),
     };
-    let options = Options {
-        disk,
+    Node::start(Options { start, ..options }).await.map_err(|error| error.to_string())
+}
+
+/// How a node that goes on runs on this machine.
+pub fn options(ground: &Ground, number: u32) -> Options {
+    let machine = &ground.machines[&number];
+    Options {
+        disk: Arc::new(machine.disk()),
         transport: Arc::new(SimNetwork::new(ip(number), ground.frames.clone())),
         clock: Arc::new(machine.clock.clone()),
         peer_listen: peer_addr(number).to_string(),
@@ -299,9 +336,8 @@ async fn start(ground: &Ground, number: u32) -> Result<Node, String> {
             state: StateSettings { versions: machine.versions(), ..StateSettings::default() },
             ..StorageSettings::default()
         },
-        start,
-    };
-    Node::start(options).await.map_err(|error| error.to_string())
+        start: Start::Continue,
+    }
 }
 
 /// Asks the members, one after the other, until one gives this folder a place.
@@ -387,13 +423,13 @@ async fn observe(ground: Arc<Ground>, number: u32, node: Node) {
         node.applied_beyond(index).await;
         let read = node.read(Consistency::Stale, |state| {
             let meta = state.meta();
-            Ok((meta.index, state.state_hash(), meta.now_ms))
+            Ok(((meta.lineage, meta.index), state.state_hash(), meta.now_ms))
         });
-        let Ok((at, hash, time_ms)) = read.await else { return };
+        let Ok((place, hash, time_ms)) = read.await else { return };
         // Entries of replication itself move the applied index, not the state.
         index = node.status().applied_index.max(index + 1);
-        ground.trace.note(format_args!("n{number} has applied {at} {hash:032x}"));
-        ground.observed().state(number, at, hash, time_ms);
+        ground.trace.note(format_args!("n{number} has applied {} {hash:032x}", place.1));
+        ground.observed().state(number, place, hash, time_ms);
     }
 }
 
@@ -404,10 +440,11 @@ mod tests {
     #[test]
     fn different_states_at_one_index_are_seen() {
         let mut observed = Observed::default();
-        observed.state(1, 5, 7, 100);
-        observed.state(2, 5, 7, 100);
+        observed.state(1, (0, 5), 7, 100);
+        observed.state(2, (0, 5), 7, 100);
+        observed.state(2, (1, 5), 8, 90);
         assert!(observed.violations.is_empty());
-        observed.state(3, 5, 8, 100);
+        observed.state(3, (0, 5), 8, 100);
         assert_eq!(observed.violations.len(), 1);
     }
 
@@ -415,7 +452,7 @@ mod tests {
     fn time_that_goes_back_is_seen_whoever_reports_first() {
         for order in [[4, 5], [5, 4]] {
             let mut observed = Observed::default();
-            order.into_iter().for_each(|index| observed.state(1, index, 0, 100 - index));
+            order.into_iter().for_each(|index| observed.state(1, (0, index), 0, 100 - index));
             assert_eq!(observed.violations.len(), 1);
         }
     }
@@ -454,11 +491,12 @@ mod tests {
     #[test]
     fn two_leaders_of_a_term_are_seen() {
         let mut observed = Observed::default();
-        observed.leader(1, 11);
-        observed.leader(2, 12);
-        observed.leader(1, 11);
+        observed.leader(7, 1, 11);
+        observed.leader(7, 2, 12);
+        observed.leader(7, 1, 11);
+        observed.leader(8, 1, 12);
         assert!(observed.violations.is_empty());
-        observed.leader(2, 11);
+        observed.leader(7, 2, 11);
         assert_eq!(observed.violations.len(), 1);
     }
 }

@@ -40,23 +40,38 @@ pub struct Copied {
     pub status: String,
 }
 
-/// The copy of all tickets: the highest version is the truth.
+/// The copy of all tickets: the highest version is the truth. It begins anew with every lineage.
 #[derive(Default)]
-pub struct Copy(Mutex<BTreeMap<String, Copied>>);
+pub struct Copy(Mutex<Copying>);
+
+#[derive(Default)]
+struct Copying {
+    lineage: u16,
+    tickets: BTreeMap<String, Copied>,
+}
 
 impl Copy {
-    fn rows(&self) -> MutexGuard<'_, BTreeMap<String, Copied>> {
+    fn copying(&self) -> MutexGuard<'_, Copying> {
         self.0.lock().expect("nothing panics while it holds the copy")
     }
 
     pub fn tickets(&self) -> BTreeMap<String, Copied> {
-        self.rows().clone()
+        self.copying().tickets.clone()
     }
 
-    fn take_in(&self, id: String, copied: Copied) {
-        let mut rows = self.rows();
-        if rows.get(&id).is_none_or(|known| known.version < copied.version) {
-            rows.insert(id, copied);
+    /// The lineage that it is of.
+    pub fn lineage(&self) -> u16 {
+        self.copying().lineage
+    }
+
+    fn take_in(&self, lineage: u16, id: String, copied: Copied) {
+        let mut copying = self.copying();
+        if lineage > copying.lineage {
+            *copying = Copying { lineage, tickets: BTreeMap::new() };
+        }
+        let is_news = copying.tickets.get(&id).is_none_or(|known| known.version < copied.version);
+        if lineage == copying.lineage && is_news {
+            copying.tickets.insert(id, copied);
         }
     }
 }
@@ -95,7 +110,7 @@ impl Handler for Mirroring {
                 return Err(Trouble::Away("the disk is busy".into()));
             }
             trace.note(format_args!("mirror has {} {} {}", ticket.id, ticket.version, copied.status));
-            self.ground.copy.take_in(ticket.id.to_string(), copied);
+            self.ground.copy.take_in(received.message.envelope.lineage, ticket.id.to_string(), copied);
             Ok(())
         }
         .boxed()

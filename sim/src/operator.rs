@@ -13,7 +13,7 @@ use madsim::net::Endpoint;
 use tokio::time::sleep;
 
 use crate::clocks::elapsed;
-use crate::hop::{RaiseVersion, Remove, Transfer};
+use crate::hop::{BackUp, RaiseVersion, Remove, Transfer};
 use crate::machine::http_addr;
 use crate::world::World;
 
@@ -101,6 +101,37 @@ impl World {
             }
             sleep(TRY_AGAIN).await;
         }
+    }
+
+    /// Makes a backup of whichever member gives one, a follower first; he gives up when his time is up.
+    pub async fn back_up(self: Arc<World>, fault: u32, ends: Duration) {
+        let endpoint = Endpoint::bind("0.0.0.0:0").await.expect("the operator's machine has a free port");
+        let mut number = self.leader().unwrap_or(0);
+        while elapsed() < ends {
+            number = self.ground.present.next(number);
+            match endpoint.call_timeout(http_addr(number), BackUp, ANSWER_WAIT).await {
+                Ok(Ok(kept)) => {
+                    self.ground.trace.note(format_args!("operator has a backup of n{number} up to {}", kept.index));
+                    return self.keep(fault, kept);
+                }
+                Ok(Err(why)) => self.ground.trace.note(format_args!("operator gets no backup of n{number}: {why}")),
+                Err(_) => {}
+            }
+            sleep(TRY_AGAIN).await;
+        }
+    }
+
+    /// All machines are lost, and begin anew with the backup that `fault` made.
+    pub fn begin_anew(self: &Arc<World>, fault: u32) {
+        let Some(numbers) = self.lose_everything(fault) else {
+            return self.ground.trace.note(format_args!("fault {fault} has no backup to restore"));
+        };
+        self.ground.trace.note(format_args!("operator restores a backup on n{}", numbers[0]));
+        let world = self.clone();
+        self.operate(async move {
+            sleep(NOTICED_AFTER).await;
+            numbers.iter().for_each(|number| world.bring_back(*number, fault));
+        });
     }
 
     /// Asks until no leader knows this node any more. A leader hands over first.

@@ -16,6 +16,7 @@ use rand::RngExt;
 use rand::rngs::SmallRng;
 use tokio::time::sleep;
 
+use crate::clocks::elapsed;
 use crate::streams::stream;
 use crate::trace::Trace;
 
@@ -55,10 +56,14 @@ pub struct Line {
     pub standing: Standing,
     /// How often money was taken; more than once is the bank's customer's fault.
     pub captures: u32,
+    /// When the last step that was taken was asked for, since the run began.
+    pub asked_ns: u64,
+    /// When its capture was asked for.
+    pub taken_ns: Option<u64>,
 }
 
 impl Line {
-    fn new(key: &str, charge: &Charge) -> Line {
+    fn new(key: &str, charge: &Charge, asked_ns: u64) -> Line {
         Line {
             order: order_of(key),
             payment: charge.payment,
@@ -66,6 +71,8 @@ impl Line {
             currency: charge.currency.to_string(),
             standing: Standing::Created,
             captures: 0,
+            asked_ns,
+            taken_ns: None,
         }
     }
 
@@ -153,15 +160,16 @@ impl Bank {
     fn step<'a>(
         &'a self,
         key: &'a str,
-        take: impl FnOnce(&mut BTreeMap<String, Line>) -> Result<String, String> + Send + 'a,
+        take: impl FnOnce(&mut BTreeMap<String, Line>, u64) -> Result<String, String> + Send + 'a,
     ) -> BoxFuture<'a, Result<String, ProviderError>> {
         async move {
+            let asked_ns = elapsed().as_nanos() as u64;
             self.take_time().await?;
             let mut book = self.book();
             let answer = match book.answered.get(key) {
                 Some(answer) => answer.clone(),
                 None => {
-                    let answer = take(&mut book.lines);
+                    let answer = take(&mut book.lines, asked_ns);
                     book.answered.insert(key.to_string(), answer.clone());
                     answer
                 }
@@ -187,7 +195,7 @@ fn unexpected<T>() -> Result<T, String> {
 /// Moves a charge on, if it stands where the step expects it.
 fn advance(
     lines: &mut BTreeMap<String, Line>,
-    intent_id: &str,
+    (intent_id, asked_ns): (&str, u64),
     allowed: &[Standing],
     to: Standing,
 ) -> Result<String, String> {
@@ -195,6 +203,8 @@ fn advance(
         Some(line) if allowed.contains(&line.standing) => {
             line.standing = to;
             line.captures += u32::from(to == Standing::Captured);
+            line.asked_ns = asked_ns;
+            line.taken_ns = line.taken_ns.or((to == Standing::Captured).then_some(asked_ns));
             Ok(String::new())
         }
         Some(_) => unexpected(),
@@ -208,9 +218,9 @@ fn done(answer: BoxFuture<'_, Result<String, ProviderError>>) -> BoxFuture<'_, R
 
 impl PaymentProvider for Bank {
     fn create_intent<'a>(&'a self, key: &'a str, charge: &'a Charge) -> BoxFuture<'a, Result<String, ProviderError>> {
-        self.step(key, move |lines| {
+        self.step(key, move |lines, asked_ns| {
             let id = format!("pi_{}", lines.len() + 1);
-            let line = Line::new(key, charge);
+            let line = Line::new(key, charge, asked_ns);
             lines.insert(id.clone(), line);
             Ok(id)
         })
@@ -223,27 +233,31 @@ impl PaymentProvider for Bank {
         token: &'a str,
     ) -> BoxFuture<'a, Result<Authorization, ProviderError>> {
         let held = |result: Result<(), ProviderError>| result.map(|()| Authorization::Held);
-        let step = done(self.step(key, move |lines| {
+        let step = done(self.step(key, move |lines, asked_ns| {
             if token != GOOD_TOKEN {
-                advance(lines, intent_id, &[Standing::Created], Standing::Declined)?;
+                advance(lines, (intent_id, asked_ns), &[Standing::Created], Standing::Declined)?;
                 return Err("generic_decline".into());
             }
-            advance(lines, intent_id, &[Standing::Created], Standing::Authorized)
+            advance(lines, (intent_id, asked_ns), &[Standing::Created], Standing::Authorized)
         }));
         step.map(held).boxed()
     }
 
     fn capture<'a>(&'a self, key: &'a str, intent_id: &'a str) -> BoxFuture<'a, Result<(), ProviderError>> {
-        done(self.step(key, move |lines| advance(lines, intent_id, &[Standing::Authorized], Standing::Captured)))
+        done(self.step(key, move |lines, asked_ns| {
+            advance(lines, (intent_id, asked_ns), &[Standing::Authorized], Standing::Captured)
+        }))
     }
 
     fn void<'a>(&'a self, key: &'a str, intent_id: &'a str) -> BoxFuture<'a, Result<(), ProviderError>> {
         let open = &[Standing::Created, Standing::Authorized, Standing::Declined];
-        done(self.step(key, move |lines| advance(lines, intent_id, open, Standing::Voided)))
+        done(self.step(key, move |lines, asked_ns| advance(lines, (intent_id, asked_ns), open, Standing::Voided)))
     }
 
     fn refund<'a>(&'a self, key: &'a str, intent_id: &'a str) -> BoxFuture<'a, Result<(), ProviderError>> {
-        done(self.step(key, move |lines| advance(lines, intent_id, &[Standing::Captured], Standing::Refunded)))
+        done(self.step(key, move |lines, asked_ns| {
+            advance(lines, (intent_id, asked_ns), &[Standing::Captured], Standing::Refunded)
+        }))
     }
 
     fn inspect<'a>(&'a self, intent_id: &'a str) -> BoxFuture<'a, Result<Intent, ProviderError>> {

@@ -30,6 +30,7 @@ use crate::history::{Asked, Call, History};
 use crate::hop::Propose;
 use crate::machine::{Ground, Machine, Observed, Present, http_addr};
 use crate::mirror::{Book, Copy, Letterbox};
+use crate::past::{self, Pasts};
 use crate::provider::Bank;
 use crate::schedule::Schedule;
 use crate::second;
@@ -250,6 +251,7 @@ fn ground(schedule: &Schedule, trace: Arc<Trace>, given_up: Arc<AtomicBool>) -> 
         copy: Copy::default(),
         heard: Book::default(),
         archive: Archive::default(),
+        pasts: Pasts::default(),
         trace,
         machines,
         given_up,
@@ -450,7 +452,8 @@ async fn recover(world: &Arc<World>, working: Vec<JoinHandle<()>>, schedule: &Sc
         progress.find(Class::Liveness, format!("not at rest {settling_max:?} after healing: {open}"));
     }
     let mut evidence: Evidence = evidence::collect(world).await;
-    evidence.calls = world.clients.history.calls().clone();
+    evidence.pasts = world.ground.pasts.all();
+    (evidence.calls, evidence.lost) = past::split(world.clients.history.calls().clone(), &evidence.pasts);
     *progress.index.lock().expect("nothing panics while it reports") =
         evidence.ends.iter().map(|end| end.index).max().unwrap_or(0);
     let survey = second::survey(&evidence);

@@ -220,6 +220,9 @@ pub enum What {
     Arrive { node: u32 },
     /// An operator takes the machine out of the cluster for good.
     Depart { node: u32 },
+    /// A backup is made of some node. When the time is up, all nodes lose what they have, and one of them makes a new cluster of the
+    /// backup, which the others join: what came after it is lost. Without a backup by then, nothing happens.
+    Restore {},
     /// So many more callers, without a pause, on the machines of the cluster.
     Overload { callers: u32 },
     /// Of 1,000 requests and answers of clients, so many are lost.
@@ -322,6 +325,7 @@ impl What {
             What::Raise {} => "raise",
             What::Arrive { .. } => "arrive",
             What::Depart { .. } => "depart",
+            What::Restore {} => "restore",
             What::Overload { .. } => "overload",
             What::Damaged { .. } => "damaged",
             What::HalfOpen { .. } => "half_open",
@@ -705,6 +709,7 @@ what = { split = { nodes = [1, 2] } }
             ("{ overload = { callers = 0 } }", "fault 2: callers: 1 to 1000"),
             ("{ arrive = { node = 2 } }", "fault 2: node 2 is there from the beginning"),
             ("{ depart = { node = 4 } }", "fault 2: there is no node 4"),
+            ("{ restore = { node = \"n1\" } }", "unexpected keys in table: node"),
         ] {
             let said = refusal(&with(what));
             assert!(said.contains(says), "{what}: {said}");
@@ -728,6 +733,10 @@ what = { split = { nodes = [1, 2] } }
             "{FILE}\n[[faults]]\nid = 3\nat_ms = 4000\nfor_ms = 500\nwhat = {{ crash = {{ node = \"leader\", power = false }} }}\n"
         );
         assert!(refusal(&twice).contains("fault 3: at_ms: overlaps fault 1"));
+        let restored = FILE.replace("crash = { node = \"leader\", power = true }", "restore = {}");
+        let twice =
+            restored.replace("split = { nodes = [1, 2] }", "restore = {}").replace("at_ms = 8000", "at_ms = 4000");
+        assert!(refusal(&twice).contains("fault 2: at_ms: overlaps fault 1, which is a restore of the same"));
         assert!(refusal(&FILE.replace("at_ms = 8000", "at_ms = 19500")).contains("fault 2: at_ms + for_ms"));
         assert!(refusal(&FILE.replace("id = 2", "id = 1")).contains("two with this id"));
     }

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use holdfast_events::broker::{Broker, BrokerError, PullSettings, StartAt, ledger_stream, newest_lineage};
+use holdfast_events::broker::{Broker, BrokerError, PullSettings, StartAt, ledger_stream, lineage_of};
 use holdfast_events::consumer::{self, Consumer, MemoryInbox};
 use holdfast_events::wire;
 use holdfast_ledger::command::{Command, Service as LedgerService};
@@ -36,7 +36,9 @@ const INBOX_ENTITIES_MAX: usize = 10_000;
 /// Names of mails that one copy remembers.
 const NAMES_MAX: u64 = 10_000;
 /// The durable consumers that must have taken in everything before a run is at rest.
-pub const DURABLES: [&str; 4] = [PAYMENTS, "notifications", "mirror", "listener"];
+pub const DURABLES: [&str; 4] = [PAYMENTS, "notifications", "mirror", LISTENER];
+/// Who hears everything.
+pub const LISTENER: &str = "listener";
 /// Between two attempts of the listener.
 const LISTEN_AGAIN: Duration = Duration::from_millis(200);
 const FETCH_WAIT: Duration = Duration::from_secs(2);
@@ -146,22 +148,36 @@ pub async fn listen(ground: Arc<Ground>) {
     }
 }
 
+/// One stream after the other, as those of earlier lineages may not have been heard to their ends.
 async fn hear(ground: &Ground) -> Result<(), BrokerError> {
     let broker = ground.bus.broker();
     let connection = Broker::connect(&*broker).await?;
-    let Some(lineage) = newest_lineage(&*connection).await? else { return Ok(()) };
-    let settings = PullSettings {
-        durable: Some("listener".into()),
-        filter: None,
-        start: StartAt::First,
-        ack_wait: ACK_WAIT,
-        ack_pending_max: BATCH_MAX * 4,
-    };
-    let pull = connection.pull(&ledger_stream(lineage), settings).await?;
     loop {
-        for delivery in pull.fetch(BATCH_MAX, FETCH_WAIT).await? {
-            ground.heard.note(Heard::of(&delivery.message));
-            delivery.ack().await?;
+        let mut lineages: Vec<u16> =
+            connection.streams().await?.iter().filter_map(|stream| lineage_of(stream)).collect();
+        lineages.sort_unstable();
+        if lineages.is_empty() {
+            return Ok(());
+        }
+        for lineage in lineages {
+            let settings = PullSettings {
+                durable: Some(LISTENER.into()),
+                filter: None,
+                start: StartAt::First,
+                ack_wait: ACK_WAIT,
+                ack_pending_max: BATCH_MAX * 4,
+            };
+            let pull = connection.pull(&ledger_stream(lineage), settings).await?;
+            loop {
+                let fetched = pull.fetch(BATCH_MAX, FETCH_WAIT).await?;
+                if fetched.is_empty() {
+                    break;
+                }
+                for delivery in fetched {
+                    ground.heard.note(Heard::of(&delivery.message));
+                    delivery.ack().await?;
+                }
+            }
         }
     }
 }

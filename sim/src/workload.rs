@@ -75,8 +75,8 @@ pub async fn sell(mut seller: Client, work: Workload, mut tickets: Vec<String>, 
         let at = seller.rng().random_range(0..tickets.len().max(1));
         let Some(ticket) = tickets.get(at).cloned() else { continue };
         let changed = seller.call(Asked::ChangePrice { ticket, price_minor }).await;
-        if changed.is_some_and(|(told, _)| told.status == 400) {
-            // Locked or sold: something new keeps the buyers busy.
+        if changed.is_some_and(|(told, _)| matches!(told.status, 400 | 404)) {
+            // Locked, sold, or lost: something new keeps the buyers busy.
             let seat = seller.next_seat();
             let created = seller.call(Asked::CreateTicket { price_minor, seat }).await;
             if let Some(id) = created.and_then(|(told, _)| told.id) {

@@ -27,6 +27,7 @@ use crate::damage::{self, Covered, Harm, Part};
 use crate::evidence;
 use crate::hop::{Propose, Transfer};
 use crate::machine::{self, Ground, http_addr, ip};
+use crate::restore::Kept;
 use crate::schedule::{Cluster, Fault, LOSING_NODES_MIN, Target, What};
 use crate::services::{self, COPIES, Program};
 use crate::streams::stream;
@@ -90,6 +91,8 @@ struct Staff {
     covered: BTreeMap<u32, Covered>,
     /// Old copies of data folders, by the fault that took them.
     copies: BTreeMap<u32, FolderCopy>,
+    /// Backups, by the fault that is to restore them.
+    backups: BTreeMap<u32, Kept>,
     /// Machines with damage, until they are replaced.
     harmed: BTreeMap<u32, BTreeSet<Part>>,
     /// Machines that run on an old copy of their folder.
@@ -215,6 +218,9 @@ impl World {
         if !self.staff().may_find_damage(number, point) {
             let what = format!("n{number} is at {} on a disk that nobody has damaged", point.name());
             self.ground.observed().violations.insert(what);
+        }
+        if point == Point::AfterSnapshotInstall {
+            self.ground.trace.note(format_args!("n{number} has installed a snapshot"));
         }
         let due = {
             let mut armed = self.armed();
@@ -493,6 +499,10 @@ impl World {
             (What::Depart { node }, _) if self.ground.present.contains(*node) => {
                 self.operate(self.clone().depart(*node))
             }
+            (What::Restore {}, _) => {
+                let ends = elapsed() + Duration::from_millis(fault.for_ms);
+                self.operate(self.clone().back_up(id, ends));
+            }
             (What::Overload { callers }, _) => self.overload(fault, *callers),
             (What::Transfer { .. }, Some(number)) => self.transfer(number),
             (What::BankOutage {}, _) => self.ground.bank.outage(true),
@@ -547,6 +557,7 @@ impl World {
                 }
             }
             (What::Stale { .. }, Some(number)) => self.put_back(number, id),
+            (What::Restore {}, _) => self.begin_anew(id),
             (What::BankOutage {}, _) => self.ground.bank.outage(false),
             (What::BrokerAway {} | What::BrokerWiped {}, _) => self.ground.bus.away(false),
             (What::BrokerRestored {}, _) => self.ground.bus.set_back(id),
@@ -661,6 +672,29 @@ impl World {
         self.staff().stale.insert(number);
         self.start_unless_down(number);
         self.operate(self.clone().watch_old(number));
+    }
+
+    /// A backup was made, for `fault` to restore.
+    pub fn keep(&self, fault: u32, kept: Kept) {
+        self.staff().backups.insert(fault, kept);
+    }
+
+    /// All machines lose what they have; one of them is to make a new cluster of the backup, and the others join it. Answers with the
+    /// machines, which are down.
+    pub fn lose_everything(&self, fault: u32) -> Option<Vec<u32>> {
+        let kept = self.staff().backups.remove(&fault)?;
+        // Whatever has happened up to now.
+        evidence::archive(self, &self.statuses());
+        let numbers = self.ground.present.all();
+        numbers.iter().for_each(|number| self.crash(*number, fault, false));
+        numbers.iter().for_each(|number| self.wipe(*number));
+        self.staff().copies.clear();
+        self.ground.pasts.begin(kept.lineage, kept.index, kept.event_seq);
+        self.ground.archive.go_back(kept.index, kept.event_seq);
+        // Whoever was to restore an earlier one has nothing to do any more.
+        self.ground.machines.values().for_each(machine::Machine::restored);
+        self.ground.machines[numbers.first()?].is_to_restore(Arc::new(kept));
+        Some(numbers)
     }
 
     /// An operator turns to a machine; answers the node id that it had. `None` if one is busy with it already.
@@ -793,7 +827,7 @@ impl World {
             self.look_at_clocks(&statuses);
             evidence::archive(&self, &statuses);
             for (_, status) in statuses.iter().filter(|(_, status)| status.leader == Some(status.node_id)) {
-                self.ground.observed().leader(status.term, status.node_id);
+                self.ground.observed().leader(status.cluster_id, status.term, status.node_id);
             }
             let leads = leader_of(&statuses);
             *self.looked() = Looked { leader: leads, phase: self.phase(&statuses) };

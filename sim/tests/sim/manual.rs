@@ -48,7 +48,7 @@ fn functions(folder: &Path, found: &mut BTreeSet<String>) {
 
 /// Everything that the tables may name.
 fn known() -> BTreeSet<String> {
-    let mut known: BTreeSet<String> = ["stale", "depart", "arrive", "raft/tests"].map(String::from).into();
+    let mut known: BTreeSet<String> = ["stale", "depart", "arrive", "restore", "raft/tests"].map(String::from).into();
     known.extend(FAMILIES.iter().flat_map(|family| family.kinds).map(|kind| kind.to_string()));
     known.extend(CHECKS.iter().map(|check| check.name.to_string()));
     known.extend(Bug::ALL.iter().map(|bug| bug.name().to_string()));

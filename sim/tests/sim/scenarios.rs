@@ -8,7 +8,7 @@ use holdfast_sim::run::{Class, run};
 use holdfast_sim::schedule::Schedule;
 
 /// What scenarios are about must have happened: words of their traces.
-const TELL: [(&str, &[&str]); 19] = [
+const TELL: [(&str, &[&str]); 24] = [
     ("wiped-node-comes-back-with-its-old-id", &["its log is gone", "operator replaces", "operator removes node"]),
     ("wiped-leader-joins-as-somebody-new", &["operator removes node"]),
     ("old-copy-of-a-folder-put-back", &["a peer has seen more of this folder than it holds", "operator replaces"]),
@@ -17,7 +17,18 @@ const TELL: [(&str, &[&str]); 19] = [
     ("state-built-anew", &["state-0/journal is gone", "/journal is flipped", "of state-directory is flipped"]),
     ("image-lost-below-its-journal", &["n3: state-1/rows is gone"]),
     ("one-grows-to-three-to-five-and-shrinks", &["n2 arrives", "n5 arrives", "n1, node 1, for good", "taken out n4"]),
-    ("newcomers-get-a-snapshot-while-locks-run-out", &["n2 arrives", "n3 arrives"]),
+    (
+        "newcomers-get-a-snapshot-while-locks-run-out",
+        &["n2 arrives", "n3 arrives", "n2 has installed a snapshot", "n3 has installed a snapshot"],
+    ),
+    ("two-restores-while-everything-fails", &["strikes n1 at after_vote_save", "lineage 1", "lineage 2"]),
+    ("snapshot-install-meets-expiry", &["n3 has installed a snapshot"]),
+    ("snapshot-catches-up-the-lost", &["n3 has installed a snapshot"]),
+    ("clocks-run-fast-and-slow", &["ClockDrift { node: Node(1), ppm: 100000 }", "leader Some(2)", "leader Some(1)"]),
+    (
+        "backup-restored-while-tickets-sell",
+        &["operator has a backup of", "operator restores a backup on n1", "n1 is restored from entry", "lineage 1"],
+    ),
     ("damage-everywhere", &["log/journal is flipped", "state-0/journal is flipped", "snapshots/"]),
     ("deaths-around-a-vote", &["at before_vote_save", "at after_vote_save"]),
     ("deaths-around-the-log", &["at before_sync", "at after_sync", "at after_apply", "at after_flush"]),
