@@ -18,16 +18,16 @@ const OVERLAYS: [&str; 2] = ["single", "production"];
 /// The oldest and the newest Kubernetes that the manifests are for.
 const KUBERNETES: [&str; 2] = ["1.31", "1.37"];
 
-fn deploy() -> PathBuf {
+pub fn deploy() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").join("deploy")
 }
 
-fn rendered(overlay: &str) -> PathBuf {
+pub fn rendered(overlay: &str) -> PathBuf {
     deploy().join(format!("kubernetes/rendered/{overlay}.yaml"))
 }
 
 /// All documents of a YAML file.
-fn documents(path: &Path) -> Vec<Value> {
+pub fn documents(path: &Path) -> Vec<Value> {
     let script = "import json, sys, yaml\nprint(json.dumps(list(yaml.safe_load_all(open(sys.argv[1])))))";
     let python = tools::find("manifests/bin/python", &program()).expect("the test tools");
     let said = Command::new(python).args(["-c", script]).arg(path).output().expect("python starts");
@@ -35,7 +35,7 @@ fn documents(path: &Path) -> Vec<Value> {
     serde_json::from_slice(&said.stdout).expect("JSON")
 }
 
-fn of_kind<'a>(documents: &'a [Value], kind: &str) -> Vec<&'a Value> {
+pub fn of_kind<'a>(documents: &'a [Value], kind: &str) -> Vec<&'a Value> {
     documents.iter().filter(|document| document["kind"] == kind).collect()
 }
 

@@ -17,6 +17,7 @@ mod full_disk;
 mod import;
 mod members;
 mod mirror;
+mod namespaces;
 mod network;
 mod node;
 mod observe;

@@ -1,6 +1,6 @@
-"""An SMTP server on loopback that stores each mail it takes as a file. Prints the port that it got.
+"""An SMTP server, on loopback unless told otherwise, that stores each mail it takes as a file. Prints the port that it got.
 
-Usage: smtp.py FOLDER [--refuse N] [--drop N]
+Usage: smtp.py FOLDER [--listen HOST:PORT] [--refuse N] [--drop N]
   --refuse N  answers the first N mails with 451: try again later
   --drop N    takes the next N mails and closes the connection without an answer
 """
@@ -13,6 +13,7 @@ from aiosmtpd.smtp import SMTP
 
 parser = argparse.ArgumentParser()
 parser.add_argument("folder", type=pathlib.Path)
+parser.add_argument("--listen", default="127.0.0.1:0")
 parser.add_argument("--refuse", type=int, default=0)
 parser.add_argument("--drop", type=int, default=0)
 args = parser.parse_args()
@@ -39,7 +40,8 @@ class Store:
 async def main():
     args.folder.mkdir(parents=True, exist_ok=True)
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: SMTP(Store(), hostname="mail.test", loop=loop), "127.0.0.1", 0)
+    host, port = args.listen.split(":")
+    server = await loop.create_server(lambda: SMTP(Store(), hostname="mail.test", loop=loop), host, int(port))
     print("ready:", server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 
