@@ -11,6 +11,9 @@ use holdfast_raft::transport::tls::{Tls, TlsFiles};
 
 use crate::failure::Failure;
 
+/// A listener that is not connected to by then is not there: a machine that is cut off says nothing, and the next address is asked.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// The files, as they were said.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub struct TlsArgs {
@@ -62,7 +65,7 @@ pub struct OperatorClient {
 
 /// A client for who this process is; `None` speaks without TLS.
 pub fn client(tls: Option<&Tls>, timeout: Duration) -> Result<OperatorClient, Failure> {
-    let builder = reqwest::Client::builder().timeout(timeout).no_proxy();
+    let builder = reqwest::Client::builder().timeout(timeout).connect_timeout(CONNECT_TIMEOUT).no_proxy();
     let (builder, scheme) = match tls {
         Some(tls) => (builder.tls_backend_preconfigured(tls.client_config()), "https"),
         None => (builder.tls_certs_only([]), "http"),

@@ -124,7 +124,8 @@ impl Operators {
             Some(body) => self.client.http.post(url).json(body),
             None => self.client.http.get(url),
         };
-        let response = request.send().await.map_err(|error| match error.is_timeout() {
+        // Who was not even connected to was asked nothing.
+        let response = request.send().await.map_err(|error| match error.is_timeout() && !error.is_connect() {
             true => Problem::new(Exit::Unknown, "unknown", format!("--operator {address}: no answer in time; it may or may not have been done: look with `holdfast cluster status`")),
             false => Problem::from(Failure::unreachable(format!("--operator {address}: no answer"))),
         })?;
@@ -153,12 +154,29 @@ impl Operators {
 
     /// Asks address after address, again and again for a bounded while, until one answers with more than that it cannot now.
     pub async fn ask<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, Problem> {
+        self.ask_while(path, body, Problem::passes).await
+    }
+
+    /// The same for what changes nothing: a node that does not answer in time is passed over as well.
+    pub async fn look<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, Problem> {
+        self.ask_while(path, body, |problem| problem.passes() || problem.code == "unknown").await
+    }
+
+    async fn ask_while<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+        passes: impl Fn(&Problem) -> bool,
+    ) -> Result<T, Problem> {
         let started = Instant::now();
         loop {
-            let mut last = None;
+            let mut last: Option<Problem> = None;
             for address in &self.addresses {
                 match self.ask_at(address, path, Some(body)).await {
-                    Err(problem) if problem.passes() => last = last.or(Some(problem)),
+                    // What a node says counts more than that another one is not there.
+                    Err(problem) if passes(&problem) => {
+                        last = last.filter(|last| last.code != "unreachable").or(Some(problem));
+                    }
                     answer => return answer,
                 }
             }
@@ -183,4 +201,53 @@ fn declined(address: &str, status: StatusCode, answer: &Value) -> Problem {
     };
     let message = if exit == Exit::Refused { message } else { format!("--operator {address}: {message}") };
     Problem::new(exit, code, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    /// A listener that answers every question like this.
+    async fn answers(status: StatusCode, answer: Value) -> String {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let body = answer.to_string();
+        let answer = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len());
+        tokio::spawn(async move {
+            while let Ok((mut asked, _)) = listener.accept().await {
+                let _ = asked.read(&mut [0; 4_096]).await;
+                let _ = asked.write_all(answer.as_bytes()).await;
+            }
+        });
+        address
+    }
+
+    #[tokio::test]
+    async fn a_node_that_says_nothing_is_passed_over_by_who_only_looks() {
+        // The system takes the connection, and nobody reads from it.
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addresses = [silent.local_addr().unwrap().to_string(), answers(StatusCode::OK, json!(7)).await];
+        let operators = Operators::at(&addresses, Duration::from_millis(300)).unwrap();
+        assert_eq!(operators.look::<u64>("/cluster/plan", &Value::Null).await.unwrap(), 7);
+        let asked = operators.ask::<u64>("/cluster/plan", &Value::Null).await.unwrap_err();
+        assert_eq!(asked.failure.exit, Exit::Unknown, "it may have been done: nobody else is asked to do it again");
+    }
+
+    #[tokio::test]
+    async fn what_a_node_says_counts_more_than_that_another_is_not_there() {
+        let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+        let busy = json!({ "error": "later", "code": "overloaded" });
+        let addresses = [gone.clone(), answers(StatusCode::SERVICE_UNAVAILABLE, busy).await];
+        let operators = Operators::at(&addresses, Duration::from_secs(5)).unwrap();
+        let waited =
+            tokio::time::timeout(LOOK_INTERVAL * 2, operators.look::<u64>("/cluster/plan", &Value::Null)).await;
+        assert!(waited.is_err(), "it is asked again: {waited:?}");
+        let nobody = Operators::at(&[gone], Duration::from_secs(5)).unwrap();
+        let problem = nobody.look::<u64>("/cluster/plan", &Value::Null).await.unwrap_err();
+        assert_eq!(problem.code, "unreachable");
+    }
 }

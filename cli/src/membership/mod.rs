@@ -153,7 +153,7 @@ pub async fn run(command: ClusterCommand) -> Result<(), Failure> {
 
 /// What a change would do, as the leader says.
 async fn planned(operators: &Operators, change: Option<Change>) -> Result<Plan, Problem> {
-    operators.ask("/cluster/plan", &Asked { change, basis: None }).await
+    operators.look("/cluster/plan", &Asked { change, basis: None }).await
 }
 
 async fn status(reach: &Reach) -> Result<(), Problem> {

@@ -31,7 +31,7 @@ pub struct RaiseArgs {
 /// Shows the cluster's version and what the members know.
 pub async fn version(args: &VersionArgs) -> Result<(), Problem> {
     let asked = Raise { to: None, dry_run: true };
-    let plan: RaisePlan = Operators::new(&args.reach)?.ask("/cluster/raise", &asked).await?;
+    let plan: RaisePlan = Operators::new(&args.reach)?.look("/cluster/raise", &asked).await?;
     if args.reach.json {
         say!("{}", json!(plan));
         return Ok(());
@@ -48,7 +48,7 @@ pub async fn version(args: &VersionArgs) -> Result<(), Problem> {
 /// Raises the version, unless a member cannot follow.
 pub async fn raise(args: &RaiseArgs) -> Result<(), Problem> {
     let operators = Operators::new(&args.reach)?;
-    let plan: RaisePlan = operators.ask("/cluster/raise", &Raise { to: args.to, dry_run: true }).await?;
+    let plan: RaisePlan = operators.look("/cluster/raise", &Raise { to: args.to, dry_run: true }).await?;
     if !args.reach.json {
         say!("{}", builds(&plan));
         say!("plan:    from version {} to {}; there is no way back", plan.version, plan.to);
