@@ -9,24 +9,22 @@ mod bank;
 mod network;
 mod plan;
 mod pod;
+mod shop;
 mod site;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
 
-use holdfast_cli::client::Client;
 use holdfast_cli::guard::Guarded;
-use holdfast_cli::sale::{Attempt, Buyer, Offer, Seller, Tally};
-use holdfast_cli::{money, tools};
-use holdfast_ledger::money::Currency;
+use holdfast_cli::tools;
 use serde_json::{Value, json};
 
 use self::bank::Bank;
+use self::shop::Shop;
 use self::site::Site;
 use crate::deployment::{deploy, documents, rendered};
-use crate::support::{PATIENCE, WAIT, assert_verified, program, text};
+use crate::support::{WAIT, assert_verified, program, text};
 
 const TEST: &str = "namespaces::what_the_manifests_run_is_a_cluster_in_namespaces_of_its_own";
 /// Tells the second run that it is the one inside.
@@ -40,7 +38,6 @@ const UNSHARE: [&str; 7] = ["unshare", "--mount", "--net", "--pid", "--fork", "-
 const TRY: &str = "mount -t tmpfs tmpfs /run && ip link add pods type bridge && ip netns add pod \
     && ip link add one type veth peer name eth0 netns pod && ip -n pod rule add ipproto tcp dport 1-2 blackhole \
     && setpriv --no-new-privs true";
-const PRICE_MINOR: u64 = 20_00;
 const NODES: usize = 3;
 
 /// Runs this test again in namespaces of its own, where the machine allows that.
@@ -91,13 +88,6 @@ struct Deployed {
     shop: Option<Shop>,
     bank: Bank,
     _mail: Guarded,
-}
-
-/// Who sells and buys, through the service for clients.
-struct Shop {
-    client: Client,
-    seller: Seller,
-    tally: Tally,
 }
 
 /// The words that start something in a pod's network, without a root of its own.
@@ -249,56 +239,8 @@ impl Deployed {
         assert!(reaches("payments-0", "nats-0", 4222));
     }
 
-    /// Sells one ticket; `meanwhile` happens between the lock and the payment.
-    async fn sell_while(&mut self, meanwhile: impl AsyncFnOnce(&mut Deployed)) {
-        let shop = match self.shop.take() {
-            Some(shop) => shop,
-            None => {
-                let url = format!("http://{}", self.site.services["holdfast-ready"]);
-                let client = Client::new(&[url], PATIENCE).expect("a client");
-                let seller = Seller::sign_up(&client, "seller@test.example", "password").await.expect("a seller");
-                Shop { client, seller, tally: Tally::default() }
-            }
-        };
-        let (title, price_minor) = (format!("Seat {}", self.sold), PRICE_MINOR);
-        let currency = Currency::USD;
-        let ticket = json!({ "title": title, "price": money::price(price_minor, currency) });
-        let ticket = shop.seller.create(&[ticket]).await.expect("a ticket").remove(0);
-        let offer = Offer { ticket, title, price_minor, currency };
-        let email = format!("buyer-{}@test.example", self.sold);
-        let buyer = Buyer::sign_up(&shop.client, 0, &email, "password").await;
-        let mut buyer = buyer.expect("a buyer");
-        let locked = buyer.lock(&offer, &shop.tally).await.expect("an answer").expect("a lock");
-        meanwhile(self).await;
-        let paid = buyer.pay(&offer, &locked, &shop.tally).await.expect("an answer");
-        assert!(matches!(paid, Attempt::Bought(_)), "{paid:?}");
-        self.sold += 1;
-        self.wait_for_mail(&email).await;
-        self.shop = Some(shop);
-    }
-
-    async fn sell(&mut self, what: &str) {
-        println!("a ticket is sold {what}");
-        self.sell_while(async |_| ()).await;
-    }
-
-    /// Waits until somebody has the mail that his order is paid.
-    async fn wait_for_mail(&self, to: &str) {
-        let started = Instant::now();
-        let is_his = |mail: &String| mail.contains(to) && mail.contains("https://tickets.example/orders/");
-        loop {
-            let mails = fs::read_dir(&self.mails).expect("a folder").flatten().map(|mail| mail.path());
-            let whole = mails.filter(|mail| mail.extension().is_some_and(|extension| extension == "eml"));
-            if whole.filter_map(|mail| fs::read(mail).ok()).map(|mail| text(&mail)).any(|mail| is_his(&mail)) {
-                return;
-            }
-            assert!(started.elapsed() < WAIT, "a mail to {to}");
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    }
-
-    /// The pod that leads ends as the manifest says, in the middle of a purchase: it hands over and stays a member. It comes back with its claim and
-    /// another address.
+    /// The pod that leads ends as the manifest says, in the middle of a purchase: it hands over and stays a member. It comes back
+    /// with its claim and another address.
     async fn restart_the_leader(&mut self) {
         let leader = self.leader().expect("a leader");
         let before = self.member(&leader).expect("a member");
@@ -326,7 +268,7 @@ impl Deployed {
             deployed.wait_for_other_leader(&leader).await;
         })
         .await;
-        assert!(!self.site.pods[&leader].is_ready());
+        self.site.wait("it is out of its services", async |site| !site.pods[&leader].is_ready()).await;
         self.site.network.set_connected(&leader, true);
         self.site.wait_until_ready().await;
         self.wait_for_voters(NODES).await;

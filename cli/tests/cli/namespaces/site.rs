@@ -266,7 +266,7 @@ fn datum(word: &str, folder: &Path) -> (String, Vec<u8>) {
     (key.into(), content)
 }
 
-pub fn name_of(document: &Value) -> String {
+fn name_of(document: &Value) -> String {
     document["metadata"]["name"].as_str().expect("a name").into()
 }
 
