@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::check_events;
 use crate::check_time;
+use crate::clocks::EPOCH_MS;
 use crate::history::{Asked, Call, Told};
 use crate::past::{self, Past};
 use crate::provider::{Line, Standing};
@@ -331,7 +332,7 @@ const CLOCKS_APART_MS: u64 = 3_000;
 /// Nobody gets a ticket before the lock of whoever had it is over, by ledger time: what was promised to the one in his answers
 /// is held against when the other's lock began. An order that its buyer gave up, or that the bank declined, may end early.
 /// Ledger time itself must keep pace with real time, as far as drifting clocks let it: a lock that is promised for long is not
-/// over at once.
+/// over at once, unless the time that was promised has come.
 fn leases(evidence: &Evidence) -> Vec<String> {
     struct Lock<'a> {
         order: &'a str,
@@ -385,7 +386,9 @@ fn leases(evidence: &Evidence) -> Vec<String> {
                 }
                 let lasted_ms = next.span_ns.1.saturating_sub(before.span_ns.0) / 1_000_000;
                 let promised_ms = until_ms.saturating_sub(before.created_ms);
-                let lost_time = lasted_ms + CLOCKS_APART_MS < promised_ms * PACE_PERCENT / 100;
+                // Where ledger time had fallen behind and catches up, a lock is over when it was said to be, by true time.
+                let is_before = EPOCH_MS + next.span_ns.1 / 1_000_000 + CLOCKS_APART_MS < until_ms;
+                let lost_time = is_before && lasted_ms + CLOCKS_APART_MS < promised_ms * PACE_PERCENT / 100;
                 if lost_time && !evidence.clocks_misled {
                     let order = before.order;
                     wrong.push(format!(
@@ -797,8 +800,14 @@ mod tests {
 
     #[test]
     fn a_lock_that_time_ran_away_from_is_seen() {
-        assert_eq!(objections(|run| one_after_the_other(run, 8_000, 3_600_000)), only("leases"));
-        assert_eq!(objections(|run| one_after_the_other(run, 4_000, 3_600_000)), BTreeSet::new());
+        let until = |ms| move |run: &mut Evidence| one_after_the_other(run, EPOCH_MS + ms, EPOCH_MS + 3_600_000);
+        assert_eq!(objections(until(8_000)), both("leases", "pace"));
+        assert_eq!(objections(until(2_000)), only("pace"));
+    }
+
+    #[test]
+    fn a_lock_that_is_over_when_it_was_said_to_be_is_none_that_time_ran_away_from() {
+        assert_eq!(objections(|run| one_after_the_other(run, 8_000, 8_000)), BTreeSet::new());
     }
 
     #[test]

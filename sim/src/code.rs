@@ -24,9 +24,16 @@ pub fn decides(path: &str) -> bool {
 
 /// The text of a source without the tests that end it.
 pub fn without_tests(text: &str) -> &str {
-    let Some((code, tests)) = text.split_once("\n#[cfg(test)]\nmod tests {") else { return text };
+    let begins = ["\n#[cfg(test)]\nmod tests {", "\n#[cfg(all(test, not(madsim)))]\nmod tests {"];
+    let Some((code, tests)) = begins.iter().find_map(|begin| text.split_once(begin)) else { return text };
     // Only if nothing comes after them.
     if tests.trim_end().ends_with("\n}") && tests.matches("\n}\n").count() == 1 { code } else { text }
+}
+
+/// The lock file without this workspace's own packages: what those of the simulator depend on stands in their manifests.
+pub fn without_own(lock: &str) -> String {
+    let packages = lock.split("\n[[package]]\n");
+    packages.filter(|package| !package.starts_with("name = ") || package.contains("\nsource = ")).collect()
 }
 
 /// One number for all of it: for each source its path and text, whatever order they come in, and the compiler's version.
@@ -41,7 +48,11 @@ pub fn hash(sources: &[(String, String)], compiler: &str) -> u64 {
     add(compiler);
     for (path, text) in sources {
         add(path);
-        add(if Path::new(path).extension().is_some_and(|kind| kind == "rs") { without_tests(text) } else { text });
+        match Path::new(path).extension().and_then(|kind| kind.to_str()) {
+            Some("rs") => add(without_tests(text)),
+            Some("lock") => add(&without_own(text)),
+            _ => add(text),
+        }
     }
     hasher.digest()
 }
@@ -74,6 +85,18 @@ mod tests {
         assert_eq!(hash(&tests("    fn one() {\n    }\n")), hash(&tests("")));
         let more = |body: &str| tests(body) + "\nfn more() {\n}\n";
         assert_ne!(hash(&more("    fn one() {}\n")), hash(&more("")));
+    }
+
+    #[test]
+    fn what_this_workspaces_packages_depend_on_does_not_count_twice() {
+        let hash = |lock: &str| hash(&sources([("Cargo.lock", lock), ("Cargo.toml", "")]), "");
+        let lock = |own: &str, other: &str| {
+            let own = format!("[[package]]\nname = \"own\"\nversion = \"0.1.0\"\ndependencies = [\n \"{own}\",\n]\n");
+            let other = format!("[[package]]\nname = \"other\"\nversion = \"{other}\"\nsource = \"a registry\"\n");
+            format!("version = 4\n\n{own}\n{other}")
+        };
+        assert_eq!(hash(&lock("one", "1.0.0")), hash(&lock("two", "1.0.0")));
+        assert_ne!(hash(&lock("one", "1.0.0")), hash(&lock("one", "1.0.1")));
     }
 
     #[test]

@@ -311,14 +311,15 @@ pub async fn run(ground: Arc<Ground>, number: u32) {
 
 async fn start(ground: &Arc<Ground>, number: u32) -> Result<Node, String> {
     restore::restore(ground, number).await?;
-    let options = options(ground, number);
-    let identity = Identity::open(&*options.disk).map_err(|error| format!("the identity: {error}"))?;
+    let disk = ground.machines[&number].disk();
+    let identity = Identity::open(&disk).map_err(|error| format!("the identity: {error}"))?;
     let start = match identity.place {
         Some(_) => Start::Continue,
         None if number == 1 && !ground.founded.load(Ordering::Relaxed) => Start::Bootstrap,
         None => Start::Joined(admission(ground, number, identity.instance).await),
     };
-    Node::start(Options { start, ..options }).await.map_err(|error| error.to_string())
+    // Only now: who was told that his build is too old has taken the newer one.
+    Node::start(Options { start, ..options(ground, number) }).await.map_err(|error| error.to_string())
 }
 
 /// How a node that goes on runs on this machine.

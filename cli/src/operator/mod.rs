@@ -149,11 +149,13 @@ async fn policy(State(node): State<Node>) -> Result<Json<Policy>, Refused> {
 /// Changes the rules that the body names and leaves the others.
 async fn set_policy(
     State(node): State<Node>,
+    by: By,
     body: Result<Json<Value>, JsonRejection>,
 ) -> Result<Json<Policy>, Refused> {
     let Json(changes) = body?;
     let current = node.read(Consistency::Linearizable, |state| Ok(state.meta().policy.clone())).await?;
     let policy = changed(&current, changes).map_err(|message| Refused(StatusCode::BAD_REQUEST, message))?;
+    by.asks(&node, Operation::SetPolicy, None).await?;
     let command = Command::SetPolicy(policy.clone());
     let answer = node.propose(Submitted { actor: Actor::System, idempotency: None, command }).await?;
     match answer.outcome.settled {

@@ -5,10 +5,12 @@ use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
 use axum::http::StatusCode;
 use holdfast_ledger::command::{Actor, Command, Service, Submitted};
+use holdfast_ledger::entities::Operation;
 use holdfast_raft::node::Node;
 use holdfast_services::key::service_name;
 use serde_json::{Value, json};
 
+use super::noted::By;
 use super::{NewServiceKey, Refused};
 
 /// The service of a name.
@@ -18,12 +20,14 @@ pub fn service_named(name: &str) -> Option<Service> {
 
 pub async fn register(
     State(node): State<Node>,
+    by: By,
     body: Result<Json<NewServiceKey>, JsonRejection>,
 ) -> Result<Json<Value>, Refused> {
     let Json(key) = body?;
     let bad = |message: &str| Refused(StatusCode::BAD_REQUEST, message.into());
     let service = service_named(&key.service).ok_or_else(|| bad("service: payments or notifications"))?;
     let public_key = bytes(&key.public_key).ok_or_else(|| bad("public_key: not 64 hex digits"))?;
+    by.asks(&node, Operation::RegisterServiceKey, None).await?;
     let command = Command::RegisterServiceKey { service, key_id: key.key_id, public_key };
     let answer = node.propose(Submitted { actor: Actor::System, idempotency: None, command }).await?;
     match answer.outcome.settled {

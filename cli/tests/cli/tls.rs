@@ -260,10 +260,15 @@ async fn what_is_done_to_the_members_is_in_the_audit_with_the_certificate_that_w
         cluster.wait_for("both are ready", are_ready).await.expect("they come back");
     }
     done(&["cluster", "raise"]);
+    let client = tls::client(Some(&authority.operator()), Duration::from_secs(5)).expect("a client");
+    let at_first = |path: &str| format!("{}://{}/{path}", client.scheme, cluster.members[0].operator);
+    let policy = client.http.put(at_first("cluster/policy")).json(&serde_json::json!({ "locks_per_user_max": 9 }));
+    assert_eq!(policy.send().await.expect("an answer").status(), 200);
+    let key = dir.path().join("payments-key").display().to_string();
+    done(&["keys", "service", "payments", "--key", &key]);
     let verified = run(&["audit", "verify"]);
     assert!(verified.status.success(), "{}{}", text(&verified.stdout), text(&verified.stderr));
 
-    let client = tls::client(Some(&authority.operator()), Duration::from_secs(5)).expect("a client");
     let url = format!("{}://{}/audit", client.scheme, cluster.members[1].operator);
     let page = client.http.post(url).json(&serde_json::json!({})).send().await.expect("an answer");
     let page: AuditPage = page.json().await.expect("a page");
@@ -292,6 +297,8 @@ async fn what_is_done_to_the_members_is_in_the_audit_with_the_certificate_that_w
         ("remove_member:asked", third.clone()),
         ("remove_member", third),
         ("raise_version", String::new()),
+        ("set_policy:asked", String::new()),
+        ("register_service_key:asked", String::new()),
     ];
     assert_eq!(told, expected);
     // Nodes join by certificates of their own.

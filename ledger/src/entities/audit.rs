@@ -29,6 +29,8 @@ pub enum Operation {
     UndoChange,
     GiveJoinToken,
     TakeBackup,
+    SetPolicy,
+    RegisterServiceKey,
 }
 
 /// How far an operation has come. What asks for a change stands there before it is tried: somebody who makes one and takes
@@ -76,6 +78,11 @@ impl Operation {
             Operation::UndoChange => ["undo_change:asked", "undo_change", "undo_change:failed"],
             Operation::GiveJoinToken => ["give_join_token:asked", "give_join_token", "give_join_token:failed"],
             Operation::TakeBackup => ["take_backup:asked", "take_backup", "take_backup:failed"],
+            // That it was done is an action of its own.
+            Operation::SetPolicy => ["set_policy:asked", "set_policy:done", "set_policy:failed"],
+            Operation::RegisterServiceKey => {
+                ["register_service_key:asked", "register_service_key:done", "register_service_key:failed"]
+            }
         }
     }
 }

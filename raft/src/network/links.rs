@@ -261,6 +261,7 @@ impl Links {
 mod tests {
     use futures_util::FutureExt;
     use futures_util::future::BoxFuture;
+    use holdfast_ledger::version::FIRST;
 
     use super::*;
     use crate::session::{Acceptor, Admission, Handler, Welcome, serve};
@@ -281,7 +282,7 @@ mod tests {
         }
     }
 
-    impl<D: Fn() + Send + Sync> Acceptor for Host<D> {
+    impl<D: Fn() + Send + Sync + 'static> Acceptor for Host<D> {
         fn accept<'a>(&'a self, _: &'a Hello) -> BoxFuture<'a, Admission> {
             (self.meanwhile)();
             let welcome = |reach| Welcome { reach, build: Build::of(Versions::SHIPPED), version: 1 };
@@ -329,7 +330,7 @@ mod tests {
 
     fn links(network: &MemoryNetwork) -> Arc<Links> {
         let place = Place { cluster_id: 1, node_id: 1 };
-        let version = (Versions::SHIPPED, ClusterVersion::default());
+        let version = (Versions::SHIPPED, ClusterVersion::new(FIRST.into()));
         Arc::new(Links::new(Arc::new(network.clone()), (place, 1), Settings::default(), Fatal::default(), version))
     }
 
