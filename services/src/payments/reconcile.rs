@@ -257,7 +257,7 @@ mod tests {
         let dearer = Intent { amount_minor: 2000, ..intent(1, Standing::Captured) };
         assert_eq!(found(&[row(1, Captured)], &[dearer]), [Kind::AmountDiffers]);
         let given_up = PaymentRow { intent_id: None, ..row(1, Voided) };
-        assert_eq!(found(&[given_up.clone()], &[intent(1, Standing::Captured)]), [Kind::TakenUnrecorded]);
+        assert_eq!(found(std::slice::from_ref(&given_up), &[intent(1, Standing::Captured)]), [Kind::TakenUnrecorded]);
         assert_eq!(found(&[given_up], &[intent(1, Standing::Held)]), [Kind::StillHeld]);
         let second = Intent { id: "pi_second".into(), ..intent(1, Standing::Captured) };
         assert_eq!(found(&[row(1, Captured)], &[intent(1, Standing::Captured), second]), [Kind::SecondCharge]);
