@@ -265,7 +265,11 @@ async fn what_is_done_to_the_members_is_in_the_audit_with_the_certificate_that_w
     let policy = client.http.put(at_first("cluster/policy")).json(&serde_json::json!({ "locks_per_user_max": 9 }));
     assert_eq!(policy.send().await.expect("an answer").status(), 200);
     let key = dir.path().join("payments-key").display().to_string();
-    done(&["keys", "service", "payments", "--key", &key]);
+    let operator = cluster.members[0].operator.to_string();
+    let flags = authority.flags("operator.pem");
+    let known = ["keys", "service", "payments", "--key", &key, "--operator", &operator];
+    let said = holdfast(&known.into_iter().chain(flags.iter().map(String::as_str)).collect::<Vec<_>>());
+    assert!(said.status.success(), "{}{}", text(&said.stdout), text(&said.stderr));
     let verified = run(&["audit", "verify"]);
     assert!(verified.status.success(), "{}{}", text(&verified.stdout), text(&verified.stderr));
 
