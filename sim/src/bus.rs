@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use holdfast_events::broker::{SharedBroker, Stored, ledger_stream};
+use holdfast_events::broker::{BrokerError, SharedBroker, Stored, ledger_stream};
 use holdfast_events::memory::{Faults, Image, Memory};
 
 use crate::streams::number;
@@ -18,6 +18,8 @@ use crate::trace::Trace;
 
 /// Messages of one stream: no run comes near.
 const MESSAGES_MAX: usize = 1_000_000;
+/// Lineages of one run: a schedule restores a few backups at most.
+const LINEAGES_MAX: u16 = 8;
 /// How late a publish is at most that its sender has given up.
 const LATE_MAX: Duration = Duration::from_secs(4);
 
@@ -34,6 +36,8 @@ struct Held {
     away: u32,
     /// Copies of what it held, by the fault that will put it back.
     images: BTreeMap<u32, Image>,
+    /// By lineage, the last number of the ledger's stream that it ever had when it lost something.
+    ended: BTreeMap<u16, u64>,
 }
 
 impl Bus {
@@ -63,6 +67,7 @@ impl Bus {
 
     /// Everything that it holds is gone, consumers included.
     pub fn wipe(&self) {
+        self.note_ends();
         self.broker.wipe();
     }
 
@@ -75,13 +80,34 @@ impl Bus {
     pub fn set_back(&self, fault: u32) {
         let image = self.held().images.remove(&fault);
         if let Some(image) = image {
+            self.note_ends();
             self.broker.restore(image);
         }
     }
 
     /// It loses the newest messages of every stream.
     pub fn lose_end(&self, messages: u64) {
+        self.note_ends();
         self.broker.lose_newest(messages);
+    }
+
+    /// An operator removes the ledger's stream, as its relay asks: it is made anew from what the ledger keeps.
+    pub async fn remove(&self, stream: &str) -> Result<bool, BrokerError> {
+        self.note_ends();
+        self.broker().connect().await?.remove(stream).await
+    }
+
+    fn note_ends(&self) {
+        let mut held = self.held();
+        for lineage in 0..LINEAGES_MAX {
+            let ended = held.ended.entry(lineage).or_default();
+            *ended = self.broker.last(&ledger_stream(lineage)).max(*ended);
+        }
+    }
+
+    /// Events of this lineage up to this number may have been in the stream and be there no more.
+    pub fn ended(&self, lineage: u16) -> u64 {
+        self.held().ended.get(&lineage).copied().unwrap_or_default()
     }
 
     /// Of 1,000 publishes, deliveries and acknowledgements so many go wrong, each in every way there is. 0: none.

@@ -245,8 +245,6 @@ fn charges(evidence: &Evidence) -> Vec<String> {
             Standing::Refunded if !asked_back => {
                 wrong.push(format!("{intent} of order {} was given back and nobody asked for it", line.order));
             }
-            Standing::Captured | Standing::Refunded if is_before && line.captures == 1 && !is_complete(&line.order) => {
-            }
             Standing::Captured | Standing::Refunded => {
                 let (captures, amount_minor) = taken.entry(&line.order).or_default();
                 *captures += line.captures;

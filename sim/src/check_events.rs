@@ -41,6 +41,8 @@ pub struct Told {
     pub lineage: u16,
     /// The ids of what the streams of earlier lineages hold.
     pub earlier: BTreeSet<String>,
+    /// Up to here a broker that failed may have lost events before they were heard, and nobody keeps them any more.
+    pub gone: u64,
     /// The stream's messages, each with its number there.
     pub stream: Vec<(u64, Heard)>,
     /// All that anybody could hear at any time.
@@ -56,10 +58,10 @@ pub struct Told {
 }
 
 impl Told {
-    /// Of which no lineage has ended since: whoever follows events must have heard it. Those of earlier ones may not have been
-    /// published in time.
-    fn is_present(&self, row: &Row) -> bool {
-        lineage_of_event(&row.id) == Some(self.lineage)
+    /// Whoever follows events must have heard it: no lineage has ended since, and no broker has lost it for good. Those of earlier
+    /// lineages may not have been published in time.
+    fn is_due(&self, row: &Row) -> bool {
+        lineage_of_event(&row.id) == Some(self.lineage) && row.seq > self.gone
     }
 
     /// Of a lineage that has ended, and later than anybody looked: nobody can say what it was.
@@ -161,7 +163,7 @@ pub fn listeners(evidence: &Evidence) -> Vec<String> {
         }
     }
     if told.at_rest {
-        let due = told.rows.iter().filter(|row| told.is_present(row) || told.earlier.contains(&row.id));
+        let due = told.rows.iter().filter(|row| told.is_due(row) || told.earlier.contains(&row.id));
         let missed = due.filter(|row| !ids.contains(row.id.as_str()));
         wrong.extend(missed.map(|row| format!("{} {} was never told", row.kind, row.id)));
     }
@@ -199,10 +201,10 @@ pub fn mails(evidence: &Evidence) -> Vec<String> {
     let mut due: BTreeMap<String, &Row> = BTreeMap::new();
     let mut possible: BTreeSet<String> = BTreeSet::new();
     for row in &told.rows {
-        // Of a lineage that has ended, one that nobody heard in time asks for nothing.
-        due.extend(letter(row).filter(|_| told.is_present(row)).map(|letter| (name(letter, row), row)));
+        // One of a lineage that has ended, or that a broker has lost for good, asks for nothing if nobody heard it in time.
+        due.extend(letter(row).filter(|_| told.is_due(row)).map(|letter| (name(letter, row), row)));
         possible.extend(possible_letter(row).map(|letter| name(letter, row)));
-        possible.extend(letter(row).filter(|_| !told.is_present(row)).map(|letter| name(letter, row)));
+        possible.extend(letter(row).filter(|_| !told.is_due(row)).map(|letter| name(letter, row)));
     }
     for row in &told.lost {
         // What was lost has happened, and may happen again in other words.
@@ -270,7 +272,7 @@ pub fn bans(evidence: &Evidence) -> Vec<String> {
 pub fn mirror(evidence: &Evidence) -> Vec<String> {
     let told = &evidence.told;
     let mut wrong = Vec::new();
-    let news = told.rows.iter().filter(|row| told.is_present(row) && row.kind.starts_with("ticket:"));
+    let news = told.rows.iter().filter(|row| told.is_due(row) && row.kind.starts_with("ticket:"));
     let news: BTreeSet<&str> = news.map(|row| row.entity.as_str()).collect();
     if told.copy_lineage < told.lineage {
         // It is of before, until it hears of what came after.
@@ -343,6 +345,7 @@ mod tests {
             lost: Vec::new(),
             lineage: 1,
             earlier: BTreeSet::new(),
+            gone: 0,
             copy_lineage: 1,
             stream: rows.iter().map(|row| (row.seq, heard(row))).collect(),
             heard: rows.iter().map(heard).collect(),
@@ -452,6 +455,20 @@ mod tests {
     #[test]
     fn an_event_that_nobody_heard_is_seen() {
         assert_eq!(objections(|told| _ = told.heard.remove(2)), ["listeners"]);
+    }
+
+    #[test]
+    fn what_a_broker_has_lost_for_good_need_not_be_heard() {
+        let lost = |gone: u64| {
+            move |told: &mut Told| {
+                told.gone = gone;
+                told.stream.drain(..4);
+                told.heard.drain(..4);
+                told.mails.remove(0);
+            }
+        };
+        assert_eq!(objections(lost(4)), Vec::<String>::new());
+        assert_eq!(objections(lost(3)), ["listeners"]);
     }
 
     #[test]

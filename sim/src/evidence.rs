@@ -85,7 +85,11 @@ pub fn is_settled(world: &World) -> bool {
 fn what_is_untold(world: &World, lineage: u16, emitted: u64) -> Option<String> {
     let (published, open) = world.ground.bus.figures(lineage, &DURABLES);
     if published < emitted {
-        return Some(format!("of {emitted} events {published} are published"));
+        let live = world.ground.live();
+        let relays = world.ground.relays();
+        let trouble = live.keys().find_map(|number| relays.get(number)?.status().trouble);
+        let trouble = trouble.map_or(String::new(), |trouble| format!(": {trouble}"));
+        return Some(format!("of {emitted} events {published} are published{trouble}"));
     }
     // Who hears everything hears the streams of earlier lineages to their ends.
     let earlier = |lineage| world.ground.bus.figures(lineage, &[LISTENER]).1;
@@ -145,6 +149,8 @@ pub async fn collect(world: &World) -> Evidence {
             evidence.told.rows.extend(kept);
             let stream = world.ground.bus.messages(state.meta().lineage);
             evidence.told.stream = stream.iter().map(|kept| (kept.seq, Heard::of(&kept.message))).collect();
+            let streamed = stream.first().map_or(u64::MAX, |kept| kept.seq);
+            evidence.told.gone = world.ground.bus.ended(evidence.told.lineage).min(first.min(streamed) - 1);
             let earlier = (0..evidence.told.lineage).flat_map(|lineage| world.ground.bus.messages(lineage));
             evidence.told.earlier = earlier.map(|kept| Heard::of(&kept.message).id).collect();
             read_ledger(state, &users, &mut evidence)

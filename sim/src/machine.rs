@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use holdfast_api::{App, PasswordCost, SigningKey};
 use holdfast_events::outbox::NodeOutbox;
-use holdfast_events::relay::{self, Relay};
+use holdfast_events::relay::{self, Relay, StatusWatch};
 use holdfast_ledger::command::{Actor, Command, Submitted};
 use holdfast_ledger::version::{NEXT, Versions};
 use holdfast_raft::clock::Clock;
@@ -215,13 +215,15 @@ pub struct Ground {
     pub pasts: Pasts,
     /// By number, from 1.
     pub machines: BTreeMap<u32, Machine>,
-    /// Somebody outside has lost patience: the run is to end.
-    pub given_up: Arc<AtomicBool>,
+    /// The run has used up its time of a processor.
+    pub given_up: AtomicBool,
     /// There is a cluster: who begins anew joins it.
     pub founded: AtomicBool,
     /// The machines that are there now.
     pub present: Present,
     pub live: Mutex<BTreeMap<u32, Node>>,
+    /// What the relay of each machine says of itself, as of its last life.
+    pub relays: Mutex<BTreeMap<u32, StatusWatch>>,
     pub observed: Mutex<Observed>,
 }
 
@@ -271,6 +273,10 @@ impl Ground {
         self.live.lock().expect("nothing panics while it counts the live")
     }
 
+    pub fn relays(&self) -> MutexGuard<'_, BTreeMap<u32, StatusWatch>> {
+        self.relays.lock().expect("nothing panics while it looks at the relays")
+    }
+
     pub fn observed(&self) -> MutexGuard<'_, Observed> {
         self.observed.lock().expect("nothing panics while it observes")
     }
@@ -301,7 +307,7 @@ pub async fn run(ground: Arc<Ground>, number: u32) {
     };
     hop::serve(&endpoint, node.clone(), holdfast_api::router(app));
     tokio::spawn(register(node.clone(), signing_key(ground.seed, number).register()));
-    tokio::spawn(relay(ground.clone(), node.clone()));
+    tokio::spawn(relay(ground.clone(), number, node.clone()));
     tokio::spawn(observe(ground.clone(), number, node.clone()));
     let fatal = node.fatal();
     ground.live().insert(number, node);
@@ -393,7 +399,7 @@ fn app(ground: &Ground, number: u32, node: Node) -> App {
 }
 
 /// The machine's relay, quicker than in production, so that a short run sees it fail and begin anew often.
-async fn relay(ground: Arc<Ground>, node: Node) {
+async fn relay(ground: Arc<Ground>, number: u32, node: Node) {
     let settings = relay::Settings {
         window_max: 32,
         ack_timeout: Duration::from_secs(1),
@@ -403,7 +409,9 @@ async fn relay(ground: Arc<Ground>, node: Node) {
         stopped_pause: Duration::from_secs(2),
         ..relay::Settings::default()
     };
-    Relay::new(NodeOutbox::new(node), ground.bus.broker(), settings).run().await;
+    let relay = Relay::new(NodeOutbox::new(node), ground.bus.broker(), settings);
+    ground.relays().insert(number, relay.watch());
+    relay.run().await;
 }
 
 /// Publishes a public key of the machine's, as soon as there is a leader.

@@ -22,6 +22,8 @@ const ANSWER_WAIT: Duration = Duration::from_secs(5);
 const TRY_AGAIN: Duration = Duration::from_millis(300);
 /// How long it takes until he notices that a machine has given up.
 const NOTICED_AFTER: Duration = Duration::from_millis(1_000);
+/// A relay that has stopped looks again within this.
+const RELAY_LOOKED_AFTER: Duration = Duration::from_millis(4_000);
 /// How long he watches a machine that came back with an old folder.
 const WATCHED_FOR: Duration = Duration::from_millis(2_000);
 
@@ -101,6 +103,16 @@ impl World {
             }
             sleep(TRY_AGAIN).await;
         }
+    }
+
+    /// Removes a stream that has lost events which are not kept any more, as its relay asks.
+    pub async fn remove_stream(self: Arc<World>, stream: String) {
+        sleep(NOTICED_AFTER).await;
+        let removed = self.ground.bus.remove(&stream).await;
+        self.ground.trace.note(format_args!("operator removes {stream}: {removed:?}"));
+        // Until the relay has looked again, it says what it said.
+        sleep(RELAY_LOOKED_AFTER).await;
+        self.end_removing(&stream);
     }
 
     /// Makes a backup of whichever member gives one, a follower first; he gives up when his time is up.

@@ -19,6 +19,7 @@ use madsim::net::{Endpoint, NetSim};
 use madsim::runtime::{Handle, NodeHandle};
 use rand::rngs::SmallRng;
 use rand::seq::SliceRandom;
+use rustix::time::{ClockId, clock_gettime};
 use tokio::time::sleep;
 
 use crate::client::Clients;
@@ -34,6 +35,9 @@ use crate::streams::stream;
 
 /// How often machines are looked at.
 const LOOK: Duration = Duration::from_millis(20);
+/// What a run may use of a processor, in seconds: more, and somebody spins, and virtual time hardly moves. The one bound that does
+/// not repeat exactly. What else the machine does, or that the process is stopped for a while, does not count.
+const CPU_TIME_MAX_S: i64 = 120;
 /// How long a machine that stopped by itself rests before it is started again.
 const RESTART_AFTER: Duration = Duration::from_millis(500);
 /// The simulated machines of clients are numbered from here.
@@ -99,6 +103,8 @@ struct Staff {
     stale: BTreeSet<u32>,
     /// Machines that an operator is busy with.
     replaced: BTreeSet<u32>,
+    /// Streams that an operator is busy with.
+    streams: BTreeSet<String>,
 }
 
 impl Staff {
@@ -820,8 +826,9 @@ impl World {
         let mut leader = None;
         loop {
             sleep(LOOK).await;
-            let given_up = self.ground.given_up.load(Ordering::Relaxed);
-            assert!(!given_up, "only {:?} of virtual time in too much real time: somebody spins", elapsed());
+            let is_spinning = clock_gettime(ClockId::ThreadCPUTime).tv_sec >= CPU_TIME_MAX_S;
+            self.ground.given_up.store(is_spinning, Ordering::Relaxed);
+            assert!(!is_spinning, "only {:?} of virtual time in {CPU_TIME_MAX_S} s: somebody spins", elapsed());
             let statuses = self.statuses();
             self.look_at_staff(&statuses);
             self.look_at_clocks(&statuses);
@@ -838,7 +845,25 @@ impl World {
             self.graves().clear();
             let stops = std::mem::take(&mut self.ground.observed().stops);
             stops.into_iter().for_each(|stop| self.clone().bury(stop));
+            for stream in self.streams_to_remove() {
+                self.operate(self.clone().remove_stream(stream));
+            }
         }
+    }
+
+    /// Streams that a relay has stopped before and says an operator is to remove, if none is at it.
+    fn streams_to_remove(&self) -> Vec<String> {
+        let live = self.ground.live();
+        let relays = self.ground.relays();
+        let troubles = live.keys().filter_map(|number| relays.get(number)?.status().trouble);
+        let named = troubles.filter(|trouble| trouble.contains("remove the stream"));
+        let streams = named.filter_map(|trouble| trouble.split(' ').next().map(str::to_string));
+        let mut staff = self.staff();
+        streams.filter(|stream| staff.streams.insert(stream.clone())).collect()
+    }
+
+    pub fn end_removing(&self, stream: &str) {
+        self.staff().streams.remove(stream);
     }
 
     /// The machine says that the cluster's version is too new for it, and it runs the older build.

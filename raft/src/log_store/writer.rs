@@ -251,17 +251,21 @@ impl Writer {
         Ok(row.map(|row| chain::claimed(index, &row)).transpose()?)
     }
 
-    /// Removes the entries up to `log_id`. Unsynced: if that is lost they are purged again.
+    /// Removes the entries up to `log_id`.
     fn purge(&mut self, log_id: LogId) -> Result<(), Fault> {
         let next = log_id.index() + 1;
+        // If it is lost they are purged again.
+        let mut durability = Durability::Unsynced;
         let purged = match self.chain_at(log_id.index())? {
             Some(chain) => Purged { log_id: log_id.into(), chain },
             // The log begins after it anyway.
             None if self.has_after(next)? => Purged { log_id: log_id.into(), chain: self.base_chain() },
-            // A snapshot took the place of entries that were never here: the log begins anew after it.
+            // A snapshot took the place of entries that were never here: the log begins anew after it. The watermark goes there, too,
+            // and must not be ahead of what is kept of the log.
             None => {
                 let purged = Purged::reset(log_id);
                 self.chain = purged.chain;
+                durability = Durability::Synced;
                 purged
             }
         };
@@ -270,7 +274,7 @@ impl Writer {
             Change::Put { table: RECORDS, key: Bytes::from_static(PURGED), row: format::encode(&purged) },
         ];
         reach(Point::BeforePurge);
-        self.shared.engine.write(batch, Durability::Unsynced).map_err(fault("purging the log"))?;
+        self.shared.engine.write(batch, durability).map_err(fault("purging the log"))?;
         reach(Point::AfterPurge);
         self.shared.held().purged = Some(purged);
         self.shared.raise_synced_end(next);

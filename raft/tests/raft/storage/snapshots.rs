@@ -98,6 +98,15 @@ async fn a_snapshot_without_its_manifest_is_given_up() {
 }
 
 #[tokio::test]
+async fn a_log_that_a_snapshot_took_the_place_of_outlives_the_power() {
+    let disk = SimDisk::new(2);
+    let (at, hash) = installed(&disk).await;
+    let storage = drive::open(&disk.power_lost()).await;
+    assert_eq!(storage.log.purged_log_id(), Some(at));
+    assert_eq!((storage.state.applied_log_id(), drive::check(&storage)), (Some(at), hash));
+}
+
+#[tokio::test]
 async fn a_snapshot_travels_and_is_installed() {
     let script = script::write(3, 60);
     let mut leader = lived(&SimDisk::new(1), &script).await;
