@@ -1,6 +1,8 @@
 //! One node in this process, and the servers before it. They live as long as the test binary.
 
+use std::fs::{self, File};
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -26,6 +28,32 @@ fn runtime() -> &'static Runtime {
 }
 
 pub const SEED: [u8; 32] = [7; 32];
+
+/// A folder for a node. Statics are never dropped, so the folders of test binaries that have ended are removed here: those that were
+/// not made just now, and whose lock nobody holds any more.
+fn folder() -> tempfile::TempDir {
+    const JUST_NOW: Duration = Duration::from_secs(5);
+    static OWN: OnceLock<(PathBuf, File)> = OnceLock::new();
+    let (own, _) = OWN.get_or_init(|| {
+        let all = Path::new(env!("CARGO_TARGET_TMPDIR")).join("nodes");
+        fs::create_dir_all(&all).unwrap();
+        for other in fs::read_dir(&all).unwrap().flatten() {
+            let lock = File::open(other.path().join("lock"));
+            let is_new =
+                |lock: &File| lock.metadata().unwrap().modified().unwrap().elapsed().is_ok_and(|age| age < JUST_NOW);
+            if lock.is_ok_and(|lock| !is_new(&lock) && lock.try_lock().is_ok()) {
+                // Another one may be at it, too.
+                let _ = fs::remove_dir_all(other.path());
+            }
+        }
+        let own = all.join(std::process::id().to_string());
+        fs::create_dir_all(&own).unwrap();
+        let lock = File::create(own.join("lock")).unwrap();
+        lock.lock().unwrap();
+        (own, lock)
+    });
+    tempfile::tempdir_in(own).unwrap()
+}
 
 /// A node with a data folder of its own, and its sandbox bank.
 pub struct World {
@@ -65,7 +93,7 @@ impl World {
 
     pub fn new(policy: Policy) -> World {
         let start = async move {
-            let folder = tempfile::tempdir().unwrap();
+            let folder = folder();
             let options = Options {
                 disk: Arc::new(Folder::open(folder.path().join("data")).unwrap()),
                 transport: Arc::new(Grpc::default()),
