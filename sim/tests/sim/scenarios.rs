@@ -8,7 +8,7 @@ use holdfast_sim::run::{Class, run};
 use holdfast_sim::schedule::Schedule;
 
 /// What scenarios are about must have happened: words of their traces.
-const TELL: [(&str, &[&str]); 26] = [
+const TELL: [(&str, &[&str]); 27] = [
     ("wiped-node-comes-back-with-its-old-id", &["its log is gone", "operator replaces", "operator removes node"]),
     ("wiped-leader-joins-as-somebody-new", &["operator removes node"]),
     ("old-copy-of-a-folder-put-back", &["a peer has seen more of this folder than it holds", "operator replaces"]),
@@ -37,6 +37,10 @@ const TELL: [(&str, &[&str]); 26] = [
     ("removed-node-comes-back-on-its-old-folder", &["operator has taken out"]),
     ("power-fails-right-after-a-snapshot-was-installed", &["n2 has installed a snapshot", "CrashAll"]),
     ("broker-loses-what-is-past-its-day", &["operator removes LEDGER"]),
+    (
+        "newcomer-of-an-older-build",
+        &["operator raises the version: Ok(Ok(2))", "Downgrade { node: Node(3) }", "operator removes node"],
+    ),
     ("bits-flip-on-the-wire", &[" damaged"]),
     ("half-open-connections", &[" lost"]),
     ("upgrade-one-by-one-while-tickets-sell", &["TooOld { node_id: 1", "operator raises the version: Ok(Ok(2))"]),

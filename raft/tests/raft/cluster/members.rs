@@ -129,7 +129,14 @@ async fn a_demoted_voter_stays_a_learner_until_it_is_promoted() {
     // Longer than the leader takes to look for whom it can promote.
     tokio::time::sleep(std::time::Duration::from_millis(3 * quick().housekeeping_interval_ms)).await;
     assert_eq!(node.plan(None).await.unwrap().before.voters.len(), 2);
-    node.change(Change::Promote { node_id: id }, None).await.unwrap();
+    // The change before may still be under way.
+    eventually("it is promoted", || async {
+        match node.change(Change::Promote { node_id: id }, None).await {
+            Err(refused) if refused == Refusal::InProgress.into() => false,
+            changed => changed.is_ok() || panic!("{changed:?}"),
+        }
+    })
+    .await;
     cluster.eventually_voters(leader, 3).await;
 }
 
