@@ -19,6 +19,7 @@ use openraft::storage::{RaftLogReader, RaftLogStorage};
 use crate::damage::{Damage, Fatal, Fault};
 use crate::disk::{Purpose, SharedDisk};
 use crate::log_store::LogStore;
+use crate::refound::{close_log, closed};
 use crate::runtime;
 use crate::snapshot::Shelf;
 use crate::state::folder::{self, Damaged, Mark, engine_fault, storage};
@@ -126,6 +127,16 @@ impl Inspection {
             committed: committed.map(|id| id.index()),
         };
         Ok(Inspection { disk, log, state: found.state, mark: found.mark, shelf: found.shelf, bounds })
+    }
+
+    /// Lets go of the data: when this returns, it can be opened again.
+    pub async fn close(self) -> Result<(), Fault> {
+        let Inspection { log, state, .. } = self;
+        let released = state.store().released();
+        drop(state);
+        close_log(log).await?;
+        closed(released).await;
+        Ok(())
     }
 
     pub fn bounds(&self) -> Bounds {

@@ -75,7 +75,8 @@ fn damaged(reason: &dyn std::fmt::Display) -> Fault {
     Damage::Unreadable { what: "the state".to_string(), reason: reason.to_string() }.into()
 }
 
-async fn closed(released: Option<WatchReceiver<()>>) {
+/// Waits, no longer than [`RELEASE_WAIT`], until a database that was let go of can be opened again.
+pub(crate) async fn closed(released: Option<WatchReceiver<()>>) {
     let Some(mut released) = released else { return };
     let gone = async { while released.changed().await.is_ok() {} };
     let _ = TypeConfig::timeout(RELEASE_WAIT, gone).await;
@@ -85,7 +86,8 @@ async fn open_log(disk: &SharedDisk) -> Result<LogStore, Fault> {
     LogStore::open(disk.clone(), Fatal::default(), unbounded_durable_end(), MEMORY_BYTES_MAX, readable()).await
 }
 
-async fn close_log(log: LogStore) -> Result<(), Fault> {
+/// Writes what is waiting, and waits until the log can be opened again.
+pub(crate) async fn close_log(log: LogStore) -> Result<(), Fault> {
     log.close().await.map_err(disk_fault)?;
     let released = log.released();
     drop(log);

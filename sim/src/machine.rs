@@ -364,6 +364,7 @@ async fn admission(ground: &Ground, number: u32, instance: u128) -> Place {
                 Ok(Ok(place)) => return place,
                 // Who sets the machine up sees what it says, and takes the newer build.
                 Ok(Err(ManageError::Refused(Refusal::NewcomerTooOld { .. }))) => {
+                    ground.trace.note(format_args!("operator of n{number} hears that its build is too old"));
                     ground.machines[&number].plays_next.store(true, Ordering::Relaxed);
                 }
                 _ => {}

@@ -37,7 +37,9 @@ async fn reach(data: &Path) -> Result<(u64, u64), Failure> {
     let (_folder, inspection) = stored::open(data).await?;
     let bounds = inspection.bounds();
     let last = bounds.last.unwrap_or(0).max(inspection.applied());
-    Ok((last, bounds.committed.unwrap_or(0).max(inspection.applied())))
+    let committed = bounds.committed.unwrap_or(0).max(inspection.applied());
+    inspection.close().await.map_err(|fault| stored::failure(data, &fault))?;
+    Ok((last, committed))
 }
 
 pub async fn run(args: &RecoverArgs) -> Result<(), Problem> {

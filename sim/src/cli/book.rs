@@ -99,6 +99,15 @@ pub fn cpu_s() -> f64 {
     ticks.sum::<f64>() / 100.0
 }
 
+/// The most memory that this process has held so far, in MiB; 0 where the system does not say.
+pub fn memory_mib() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let most = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok());
+    most.unwrap_or_default() / 1024
+}
+
 fn line(date: &str, key: &Key, stretch: &Stretch, cpu_s: f64) -> String {
     let failed: Vec<String> =
         stretch.failed.iter().map(|(class, seeds)| format!("{class}:{}", ranges(seeds))).collect();

@@ -15,7 +15,7 @@ use holdfast_sim::schedule::Schedule;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
-use super::book::{Book, CODE, cpu_s};
+use super::book::{Book, CODE, cpu_s, memory_mib};
 use super::{explain_divergence, pool, write};
 
 /// Seeds named for each kind of finding.
@@ -183,10 +183,11 @@ fn summary(tally: &Tally, began: Instant, cpu_s: f64) {
     let seconds = began.elapsed().as_secs_f64();
     let a_minute = |seconds: f64| tally.runs as f64 * 60.0 / seconds.max(1e-9);
     println!(
-        "{} seeds in {seconds:.0} s ({:.0} a minute, {:.0} a minute and core), {} run twice, {:.0} virtual seconds, {} purchases",
+        "{} seeds in {seconds:.0} s ({:.0} a minute, {:.0} a minute and core) and {} MiB, {} run twice, {:.0} virtual seconds, {} purchases",
         tally.runs,
         a_minute(seconds),
         a_minute(cpu_s),
+        memory_mib(),
         tally.again,
         tally.virtual_time.as_secs_f64(),
         tally.purchases

@@ -39,7 +39,7 @@ const TELL: [(&str, &[&str]); 27] = [
     ("broker-loses-what-is-past-its-day", &["operator removes LEDGER"]),
     (
         "newcomer-of-an-older-build",
-        &["operator raises the version: Ok(Ok(2))", "Downgrade { node: Node(3) }", "operator removes node"],
+        &["operator raises the version: Ok(Ok(2))", "operator of n3 hears that its build is too old"],
     ),
     ("bits-flip-on-the-wire", &[" damaged"]),
     ("half-open-connections", &[" lost"]),

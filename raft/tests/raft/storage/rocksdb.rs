@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use holdfast_raft::damage::{Damage, Fault};
 use holdfast_raft::disk::{Folder, SharedDisk};
+use holdfast_raft::inspect::Inspection;
 use holdfast_raft::storage::Storage;
 use openraft::storage::{RaftLogReader, RaftLogStorage, RaftStateMachine};
 
@@ -54,6 +55,10 @@ async fn a_life_with_restarts() {
         if number % 25 == 24 {
             let (log, hash) = (drive::log(&mut storage).await, drive::check(&storage));
             drive::close(storage).await;
+            // Who has only looked is gone, too.
+            let inspection = Inspection::open(folder(root.path())).await.expect("sound");
+            assert_eq!(inspection.state().state_hash(), hash);
+            inspection.close().await.expect("lets go");
             storage = open(root.path()).await;
             assert_eq!(drive::log(&mut storage).await, log);
             assert_eq!(drive::check(&storage), hash);
