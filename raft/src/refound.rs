@@ -12,7 +12,6 @@ use holdfast_ledger::command::{Actor, Command, Submitted};
 use openraft::storage::{IOFlushed, RaftLogStorage};
 use openraft::type_config::TypeConfigExt;
 use openraft::{EntryPayload, Membership};
-use openraft_rt::WatchReceiver as _;
 
 use crate::backup::Holding;
 use crate::damage::{Damage, Fatal, Fault};
@@ -26,6 +25,7 @@ use crate::runtime::{self, WatchReceiver};
 use crate::settings::Settings;
 use crate::state::folder::{self, Damaged, Mark, engine_fault, storage};
 use crate::state::unbounded_durable_end;
+use crate::storage::all_released;
 use crate::types::{Entry, Intent, LogId, NodeId, NodeRecord, StoredMembership, TypeConfig, Vote};
 use crate::version::readable;
 
@@ -75,11 +75,9 @@ fn damaged(reason: &dyn std::fmt::Display) -> Fault {
     Damage::Unreadable { what: "the state".to_string(), reason: reason.to_string() }.into()
 }
 
-/// Waits, no longer than [`RELEASE_WAIT`], until a database that was let go of can be opened again.
+/// Waits until a database that was let go of can be opened again. Where it cannot be, opening it says so.
 pub(crate) async fn closed(released: Option<WatchReceiver<()>>) {
-    let Some(mut released) = released else { return };
-    let gone = async { while released.changed().await.is_ok() {} };
-    let _ = TypeConfig::timeout(RELEASE_WAIT, gone).await;
+    all_released([released], RELEASE_WAIT).await;
 }
 
 async fn open_log(disk: &SharedDisk) -> Result<LogStore, Fault> {

@@ -10,6 +10,7 @@ use openraft_rt::WatchReceiver as _;
 use crate::damage::{Damage, Fatal, Fault};
 use crate::disk::SharedDisk;
 use crate::log_store::LogStore;
+use crate::runtime::WatchReceiver;
 use crate::stages::Stages;
 use crate::state::{self, StateHandle, StateMachine, StateSettings};
 use crate::types::{LogId, TypeConfig};
@@ -81,15 +82,20 @@ impl Closing {
         let written = log.close().await;
         let released = [log.released(), state.released()];
         drop((log, state));
-        let all_released = async {
-            for mut released in released.into_iter().flatten() {
-                // Ends with an error when the sender goes, which is what is waited for.
-                while released.changed().await.is_ok() {}
-            }
-        };
-        if TypeConfig::timeout(RELEASE_WAIT, all_released).await.is_err() {
+        if !all_released(released, RELEASE_WAIT).await {
             tracing::debug!("the databases stay open while somebody holds this node");
         }
         flushed.and(written)
     }
+}
+
+/// Waits, no longer than `wait`, until databases that were let go of can be opened again; whether they can be.
+pub(crate) async fn all_released<const N: usize>(databases: [Option<WatchReceiver<()>>; N], wait: Duration) -> bool {
+    let released = async {
+        for mut database in databases.into_iter().flatten() {
+            // Ends with an error when the sender goes, which is what is waited for.
+            while database.changed().await.is_ok() {}
+        }
+    };
+    TypeConfig::timeout(wait, released).await.is_ok()
 }

@@ -39,6 +39,10 @@ impl Reading {
         u64::try_from(wall).unwrap_or(0)
     }
 
+    fn catch_up(&mut self, true_us: i64, wall_ms: u64) {
+        self.offset_ms += wall_ms.saturating_sub(self.wall_ms(true_us)) as i64;
+    }
+
     fn set_drift(&mut self, true_us: i64, drift_ppm: i64) {
         self.monotonic_us = self.monotonic_us(true_us);
         self.changed_us = true_us;
@@ -63,6 +67,11 @@ impl SimClock {
     /// Moves the wall clock by so much, at once.
     pub fn jump(&self, by_ms: i64) {
         self.with(|reading| reading.offset_ms += by_ms);
+    }
+
+    /// Sets the wall clock to `wall_ms`, unless it is there already or ahead.
+    pub fn catch_up(&self, wall_ms: u64) {
+        self.with(|reading| reading.catch_up(true_us(), wall_ms));
     }
 
     /// From now on both clocks run this many parts per million too fast; below zero: too slow.
@@ -94,5 +103,14 @@ mod tests {
         assert_eq!(reading.monotonic_us(2_000_000), 2_100_000);
         reading.set_drift(2_000_000, 0);
         assert_eq!(reading.monotonic_us(3_000_000), 3_100_000, "what was gained stays");
+    }
+
+    #[test]
+    fn a_clock_that_is_behind_is_set_and_one_that_is_ahead_is_left() {
+        let mut reading = Reading { offset_ms: -5_000, ..Reading::default() };
+        reading.catch_up(1_000_000, EPOCH_MS + 1_000);
+        assert_eq!(reading.wall_ms(1_000_000), EPOCH_MS + 1_000);
+        reading.catch_up(2_000_000, EPOCH_MS);
+        assert_eq!(reading.wall_ms(2_000_000), EPOCH_MS + 2_000);
     }
 }

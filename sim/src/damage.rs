@@ -7,6 +7,8 @@
 //! A log that loses its last second is not told from one that never had it (the watermark lags), so what is flipped or cut off
 //! here lies in what a watermark [covers](Covered).
 
+use std::collections::BTreeSet;
+
 use holdfast_raft::disk::{Disk, SimDisk};
 use rand::RngExt;
 use rand::rngs::SmallRng;
@@ -56,6 +58,13 @@ impl Part {
     pub fn holds_promises(self) -> bool {
         matches!(self, Part::Log | Part::Vote | Part::Watermark | Part::Identity)
     }
+}
+
+/// A machine with this damage may have to be replaced: it does not know what it has promised, or has its state nowhere any more.
+pub fn is_loss(harmed: &BTreeSet<Part>) -> bool {
+    let has = |one, other| harmed.contains(&one) || harmed.contains(&other);
+    harmed.iter().any(|part| part.holds_promises())
+        || has(Part::State, Part::Pointer) && has(Part::Snapshot, Part::Manifest)
 }
 
 /// What is done to it.

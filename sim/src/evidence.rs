@@ -76,6 +76,12 @@ pub fn archive(world: &World, statuses: &[(u32, Status)]) {
     }
 }
 
+/// The ledger's time, where it has come furthest.
+pub fn ledger_ms(world: &World) -> u64 {
+    let live = world.ground.live();
+    live.values().filter_map(|node| peek(node, |state| Ok(state.meta().now_ms))).max().unwrap_or(0)
+}
+
 /// Nothing is under way any more, and all machines are voters and stand level.
 pub fn is_settled(world: &World) -> bool {
     world.is_level() && world.is_staffed() && what_is_open(world).is_none()

@@ -13,6 +13,7 @@ use madsim::net::Endpoint;
 use tokio::time::sleep;
 
 use crate::clocks::elapsed;
+use crate::evidence;
 use crate::hop::{BackUp, RaiseVersion, Remove, Transfer};
 use crate::machine::http_addr;
 use crate::world::World;
@@ -113,6 +114,12 @@ impl World {
         // Until the relay has looked again, it says what it said.
         sleep(RELAY_LOOKED_AFTER).await;
         self.end_removing(&stream);
+    }
+
+    /// Sets the clocks that are behind ledger time: where most have gone back it stands still until they have caught up.
+    pub fn set_clocks(&self) {
+        let ledger_ms = evidence::ledger_ms(self);
+        self.ground.machines.values().for_each(|machine| machine.clock.catch_up(ledger_ms));
     }
 
     /// Makes a backup of whichever member gives one, a follower first; he gives up when his time is up.

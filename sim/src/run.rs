@@ -425,6 +425,7 @@ async fn recover(world: &Arc<World>, working: Vec<JoinHandle<()>>, schedule: &Sc
             .find(Class::Liveness, format!("no leader, or a machine is away, {RECOVERY_MAX:?} after healing"));
     };
     *progress.recovery.lock().expect("nothing panics while it reports") = Some(recovery);
+    world.set_clocks();
     let answers = async {
         for client in working {
             if client.await.is_err() {

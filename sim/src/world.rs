@@ -110,12 +110,7 @@ struct Staff {
 impl Staff {
     /// The machine may stop by itself: what it would need to go on is not there.
     fn may_stop(&self, number: u32) -> bool {
-        let harmed = |parts: &BTreeSet<Part>| {
-            let has = |one, other| parts.contains(&one) || parts.contains(&other);
-            parts.iter().any(|part| part.holds_promises())
-                || has(Part::State, Part::Pointer) && has(Part::Snapshot, Part::Manifest)
-        };
-        self.stale.contains(&number) || self.harmed.get(&number).is_some_and(harmed)
+        self.stale.contains(&number) || self.harmed.get(&number).is_some_and(damage::is_loss)
     }
 
     /// The machine may find damage at this point: somebody has seen to it.
@@ -636,7 +631,9 @@ impl World {
 
     /// Something happens to a part of a machine's folder, while it is down.
     fn damage(&self, number: u32, fault: u32, part: Part, harm: Harm) {
-        if part.holds_promises() && !self.is_safe_to_lose() {
+        let mut harmed = self.staff().harmed.get(&number).cloned().unwrap_or_default();
+        harmed.insert(part);
+        if damage::is_loss(&harmed) && !self.is_safe_to_lose() {
             return self.ground.trace.note(format_args!("fault {fault} would be one loss too many"));
         }
         self.crash(number, fault, false);

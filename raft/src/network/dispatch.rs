@@ -62,8 +62,8 @@ impl Door {
         let (version, own) = (links.version(), links.build());
         if !own.versions.contains(hello.version) {
             let refused = Refused::Version { node_id: links.place.node_id, build: own, version: hello.version };
-            // A member says so: this node has nothing to say in a cluster that it cannot follow.
-            if self.core.record_of(hello.node_id).is_some() {
+            // A member says so, or whoever reaches a newcomer first: this node has nothing to say in a cluster that it cannot follow.
+            if self.core.record_of(hello.node_id).is_some() || self.core.knows_nobody() {
                 links.too_old(hello.version);
             }
             return Err(refused);

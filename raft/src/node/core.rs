@@ -101,6 +101,13 @@ impl Core {
         metrics.membership_config.membership().get_node(&id).cloned()
     }
 
+    /// Whether this node cannot tell a member from a stranger: it has a place, and has not heard yet who else has one.
+    pub fn knows_nobody(&self) -> bool {
+        let metrics = self.raft.server_metrics();
+        let metrics = metrics.borrow_watched();
+        metrics.membership_config.membership().nodes().next().is_none()
+    }
+
     pub fn leads(&self) -> bool {
         self.raft.server_metrics().borrow_watched().state == ServerState::Leader
     }

@@ -93,7 +93,7 @@ impl Shelf {
     }
 
     /// Makes the checkpoint at `path` (in `tmp/`) the current snapshot, unless a newer one came meanwhile; answers with the
-    /// current one. Blocks.
+    /// checkpoint either way, as what came may not be in the state yet. Blocks.
     pub fn add_checkpoint(&self, path: &str, meta: SnapshotMetaRecord) -> io::Result<SnapshotFiles> {
         let manifest = Manifest::of_directory(&*self.disk, path, meta)?;
         manifest.check()?;
@@ -101,7 +101,9 @@ impl Shelf {
         if !at_work(Bug::SnapshotUnsynced) {
             self.disk.sync_dir(path)?;
         }
-        self.place(SnapshotFiles::new(self.disk.clone(), path.to_string(), manifest))
+        let made = SnapshotFiles::new(self.disk.clone(), path.to_string(), manifest);
+        let current = self.place(made.clone())?;
+        Ok(if current.manifest().meta == made.manifest().meta { current } else { made })
     }
 
     /// Makes a snapshot that was received the current one, unless it is or a newer one is; answers with the current one.

@@ -222,7 +222,8 @@ pub struct SnapshotBuilder {
 impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
     type SnapshotData = SnapshotFiles;
 
-    /// A snapshot that was installed meanwhile is newer, stays in its place and is the answer.
+    /// A snapshot that was received meanwhile is newer and stays in its place, but is not the answer: openraft purges the log up to
+    /// what it is told was built, and what was received is durable in the state only once it is installed.
     async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
         let asked_at = at_work(Bug::OldSnapshotLabel).then(|| self.shared.read(Held::mark));
         if asked_at.is_some() {

@@ -8,7 +8,7 @@ use holdfast_sim::run::{Class, run};
 use holdfast_sim::schedule::Schedule;
 
 /// What scenarios are about must have happened: words of their traces.
-const TELL: [(&str, &[&str]); 27] = [
+const TELL: [(&str, &[&str]); 29] = [
     ("wiped-node-comes-back-with-its-old-id", &["its log is gone", "operator replaces", "operator removes node"]),
     ("wiped-leader-joins-as-somebody-new", &["operator removes node"]),
     ("old-copy-of-a-folder-put-back", &["a peer has seen more of this folder than it holds", "operator replaces"]),
@@ -23,6 +23,7 @@ const TELL: [(&str, &[&str]); 27] = [
     ),
     ("two-restores-while-everything-fails", &["strikes n1 at after_vote_save", "lineage 1", "lineage 2"]),
     ("snapshot-install-meets-expiry", &["n3 has installed a snapshot"]),
+    ("snapshot-comes-while-another-is-built", &["n1 has installed a snapshot"]),
     ("snapshot-catches-up-the-lost", &["n3 has installed a snapshot"]),
     ("clocks-run-fast-and-slow", &["ClockDrift { node: Node(1), ppm: 100000 }", "leader Some(2)", "leader Some(1)"]),
     (
@@ -40,6 +41,10 @@ const TELL: [(&str, &[&str]); 27] = [
     (
         "newcomer-of-an-older-build",
         &["operator raises the version: Ok(Ok(2))", "operator of n3 hears that its build is too old"],
+    ),
+    (
+        "newcomer-goes-back-to-an-older-build",
+        &["n3 stops: the cluster is at version 2, and this build knows version 1", "puts the newer build back on n3"],
     ),
     ("bits-flip-on-the-wire", &[" damaged"]),
     ("half-open-connections", &[" lost"]),

@@ -4,6 +4,7 @@ use futures_util::FutureExt;
 use holdfast_ledger::version::Versions;
 use holdfast_raft::damage::{Damage, Fault};
 use holdfast_raft::format::{LogIdRecord, VoteRecord};
+use holdfast_raft::identity::{Identity, Place};
 use holdfast_raft::node::Start;
 use holdfast_raft::session::{Hello, Lane, OpenError, Reach, Refused, Session};
 use holdfast_raft::version::Build;
@@ -119,6 +120,39 @@ async fn an_old_node_stops_when_a_member_greets_it_from_a_newer_version() {
     assert_eq!(fault, Ok(Fault::Version { what: "the cluster".into(), found: next().max, known }));
 }
 
+/// A node joins with the newer build and is started with the one of before, ere it has heard who the members are. It cannot tell that
+/// a member greets it, and would stay for ever, refusing the only one who can tell it anything.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_newcomer_that_knows_nobody_yet_stops_when_it_is_greeted_from_a_newer_version() {
+    let mut cluster = Cluster::none(Ground::simulated(), quick());
+    let newcomer = cluster.add();
+    let joined = Start::Joined(Place { cluster_id: 5, node_id: 9 });
+    let instance = Identity::open(&*cluster.options(newcomer, joined).disk).unwrap().instance;
+    cluster.start(newcomer, joined).await.unwrap();
+    let own = cluster.node(newcomer).status();
+    assert_eq!(own.members, [], "nobody has told it anything");
+    let stranger = Hello {
+        cluster_id: 5,
+        node_id: 1,
+        instance: 78,
+        reach: Reach::default(),
+        expected_node_id: 9,
+        expected_instance: instance,
+        lane: Lane::Control,
+        build: Build::of(next()),
+        version: next().max,
+        applied: 0,
+    };
+    let mistaken = Hello { cluster_id: 6, ..stranger.clone() };
+    assert_eq!(refusal(&cluster, mistaken).await, Some(Refused::OtherCluster { found: 5 }));
+    assert_eq!(cluster.node(newcomer).fatal().now_or_never(), None, "another cluster stops nobody");
+    let refused = Refused::Version { node_id: 9, build: Build::of(Versions::SHIPPED), version: next().max };
+    assert_eq!(refusal(&cluster, stranger).await, Some(refused));
+    let fault = tokio::time::timeout(TIMEOUT, cluster.node(newcomer).fatal()).await;
+    let known = Versions::SHIPPED;
+    assert_eq!(fault, Ok(Fault::Version { what: "the cluster".into(), found: next().max, known }));
+}
+
 /// What a build knows that is one version further than the shipped one.
 fn next() -> Versions {
     Versions { max: Versions::SHIPPED.max + 1, ..Versions::SHIPPED }
@@ -134,7 +168,7 @@ async fn another_folder_under_a_known_id_takes_no_part() {
     cluster.stop(follower).await;
     let Ground::Simulated(_, disks) = &mut cluster.ground else { unreachable!("as it was made") };
     disks[follower] = holdfast_raft::disk::SimDisk::new(99);
-    let place = holdfast_raft::identity::Place { cluster_id: status.cluster_id, node_id: status.node_id };
+    let place = Place { cluster_id: status.cluster_id, node_id: status.node_id };
     cluster.start(follower, Start::Joined(place)).await.unwrap();
     let leader = cluster.leader_among_others(follower).await;
     for n in 0..10 {

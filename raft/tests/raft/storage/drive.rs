@@ -10,7 +10,7 @@ use holdfast_ledger::command::Batch;
 use holdfast_ledger::version::Versions;
 use holdfast_raft::disk::{SharedDisk, SimDisk};
 use holdfast_raft::snapshot::SnapshotFiles;
-use holdfast_raft::state::StateSettings;
+use holdfast_raft::state::{StateHandle, StateSettings};
 use holdfast_raft::storage::{Storage, StorageSettings};
 use holdfast_raft::types::{Entry, LogId, Payload, TypeConfig};
 use openraft::EntryPayload;
@@ -85,9 +85,9 @@ pub async fn log(storage: &mut Storage) -> Vec<Entry> {
     storage.log.try_get_log_entries(..).await.expect("the log reads")
 }
 
-/// Sends a snapshot's files to another storage, in chunks of `chunk_bytes`.
-pub async fn send(files: &SnapshotFiles, to: &Storage, chunk_bytes: usize) -> io::Result<SnapshotFiles> {
-    let mut receiver = to.state.receive_snapshot(files.manifest().clone()).await?;
+/// Sends a snapshot's files to another state, in chunks of `chunk_bytes`.
+pub async fn send(files: &SnapshotFiles, to: &StateHandle, chunk_bytes: usize) -> io::Result<SnapshotFiles> {
+    let mut receiver = to.receive_snapshot(files.manifest().clone()).await?;
     for number in 0..files.manifest().files.len() {
         let mut offset = 0;
         loop {

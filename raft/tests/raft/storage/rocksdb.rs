@@ -88,7 +88,7 @@ async fn a_snapshot_travels_to_another_folder() {
     let (at, files) = drive::snapshot(&mut leader).await.expect("made");
     let mut follower = open(there.path()).await;
     for _ in 0..2 {
-        let received = drive::send(&files, &follower, 1_000).await.expect("received");
+        let received = drive::send(&files, &follower.state, 1_000).await.expect("received");
         let meta = received.meta().expect("a valid one");
         follower.machine.install_snapshot(&meta, received).await.expect("installed");
         assert_eq!(follower.state.applied_log_id(), Some(at));

@@ -1,13 +1,20 @@
 //! Snapshots: what they hold, how they travel, and what a crash leaves of them.
 
 use std::io;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use holdfast_raft::damage::{Damage, Fault};
+use holdfast_raft::damage::{Damage, Fatal, Fault};
 use holdfast_raft::disk::{Disk, SimDisk};
+use holdfast_raft::log_store::DurableEnd;
+use holdfast_raft::runtime::watch_channel;
 use holdfast_raft::snapshot::SnapshotFiles;
+use holdfast_raft::state;
 use holdfast_raft::storage::Storage;
-use holdfast_raft::types::{LogId, SnapshotMeta};
-use openraft::storage::{RaftLogStorage, RaftStateMachine};
+use holdfast_raft::types::{Entry, LogId, SnapshotMeta};
+use openraft::EntryPayload;
+use openraft::storage::{RaftLogStorage, RaftSnapshotBuilder, RaftStateMachine};
+use openraft_rt::WatchSender as _;
 
 use super::drive;
 use super::script::{self, Script, Step};
@@ -50,7 +57,7 @@ async fn installed(disk: &SimDisk) -> (LogId, u128) {
     let mut leader = lived(&SimDisk::new(1), &script::write(3, 60)).await;
     let (at, files) = drive::snapshot(&mut leader).await.expect("made");
     let mut follower = drive::open(disk).await;
-    let received = drive::send(&files, &follower, usize::MAX).await.expect("received");
+    let received = drive::send(&files, &follower.state, usize::MAX).await.expect("received");
     install(&mut follower, received).await.expect("installed");
     follower.log.purge(at).await.expect("purged");
     drive::close(follower).await;
@@ -106,6 +113,45 @@ async fn a_log_that_a_snapshot_took_the_place_of_outlives_the_power() {
     assert_eq!((storage.state.applied_log_id(), drive::check(&storage)), (Some(at), hash));
 }
 
+/// The log is purged up to the snapshot that was built. One that has been received and not yet installed holds more than the state.
+#[tokio::test]
+async fn a_snapshot_that_is_built_while_another_is_received_says_what_it_holds_itself() {
+    let mut leader = lived(&SimDisk::new(1), &script::write(3, 60)).await;
+    let (at, files) = drive::snapshot(&mut leader).await.expect("made");
+    // The log of the follower syncs nothing, so its flusher stands still.
+    let (synced, synced_end) = watch_channel(0);
+    let durable_end = DurableEnd::default();
+    let disk = SimDisk::new(2);
+    let opened =
+        state::open(drive::shared(&disk), drive::small().state, Fatal::default(), synced_end, durable_end.clone())
+            .await;
+    let (mut machine, state) = opened.expect("opens");
+    let own = drive::id(1, 1);
+    let blank = Entry { log_id: own, payload: EntryPayload::Blank };
+    machine.apply(futures_util::stream::iter([Ok((blank, None))])).await.expect("applied");
+    let mut builder = machine.get_snapshot_builder().await;
+    let building = tokio::spawn(async move { builder.build_snapshot().await });
+    // The builder asks the flusher first.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let received = drive::send(&files, &state, usize::MAX).await.expect("received");
+    let installing = tokio::spawn(async move {
+        let meta = meta(&received);
+        machine.install_snapshot(&meta, received).await.map(|()| machine)
+    });
+    while !disk.paths().iter().any(|path| path.starts_with("snapshots/")) {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(durable_end.load(Ordering::Acquire), 0);
+    synced.send_if_modified(|synced| std::mem::replace(synced, 2) != 2);
+    let built = building.await.expect("no panic").expect("built");
+    assert_eq!(built.meta.last_log_id, Some(own));
+    assert_eq!(last(&built.snapshot), Some(own));
+    let mut machine = installing.await.expect("no panic").expect("installed");
+    let newest = machine.get_current_snapshot().await.expect("reads").expect("is there");
+    assert_eq!((newest.meta.last_log_id, state.applied_log_id()), (Some(at), Some(at)));
+    assert_eq!(durable_end.load(Ordering::Acquire), at.index() + 1);
+}
+
 #[tokio::test]
 async fn a_snapshot_travels_and_is_installed() {
     let script = script::write(3, 60);
@@ -115,7 +161,7 @@ async fn a_snapshot_travels_and_is_installed() {
     let follower_disk = SimDisk::new(2);
     for chunk_bytes in [usize::MAX, 1_000] {
         let mut follower = drive::open(&follower_disk).await;
-        let received = drive::send(&files, &follower, chunk_bytes).await.expect("received");
+        let received = drive::send(&files, &follower.state, chunk_bytes).await.expect("received");
         install(&mut follower, received).await.expect("installed");
         assert_eq!(follower.state.applied_log_id(), Some(at));
         assert_eq!(drive::check(&follower), drive::check(&leader));
@@ -210,7 +256,7 @@ async fn a_late_build_does_not_replace_an_installed_snapshot() {
     drive::commit(&mut follower, blank.log_id).await.expect("applied");
     let (older, old_files) = drive::snapshot(&mut follower).await.expect("made");
     assert!(older < newer);
-    let received = drive::send(&files, &follower, 100_000).await.expect("received");
+    let received = drive::send(&files, &follower.state, 100_000).await.expect("received");
     install(&mut follower, received).await.expect("installed");
     assert_eq!(current(&mut follower).await, Some(newer));
     install(&mut follower, old_files).await.expect_err("an older one does not go over it");
@@ -232,7 +278,7 @@ async fn power_fails_at_every_step_of_an_install() {
         let empty = drive::check(&follower);
         disk.fail_power_at(change);
         let result = async {
-            let received = drive::send(&files, &follower, 2_000).await?;
+            let received = drive::send(&files, &follower.state, 2_000).await?;
             install(&mut follower, received).await
         };
         let finished = result.await.is_ok();
