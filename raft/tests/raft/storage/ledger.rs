@@ -1,6 +1,7 @@
 //! The ledger on the replicated store: its stories are told as on a map in memory, whatever is flushed meanwhile.
 
 use std::path::Path;
+#[cfg(not(madsim))]
 use std::sync::Arc;
 
 use bytes::Bytes;

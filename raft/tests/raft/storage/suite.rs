@@ -24,13 +24,14 @@ struct Builder<D> {
 
 /// What goes when a test of the suite is over: the databases first, then their folder.
 struct Guard<D> {
+    #[cfg_attr(madsim, expect(dead_code, reason = "a simulated disk has nothing to wait for"))]
     released: Vec<WatchReceiver<()>>,
     _all_synced: WatchSender<u64>,
     _folder: D,
 }
 
 impl<D> Drop for Guard<D> {
-    /// Waits for the databases: RocksDB must not be at work when the process ends. Only a real disk has something to wait for.
+    /// Waits for the databases: RocksDB must not be at work when the process ends.
     fn drop(&mut self) {
         #[cfg(not(madsim))]
         for mut released in self.released.drain(..) {
