@@ -174,8 +174,17 @@ impl Incoming {
             let receiver = slot.lock().await.take().ok_or_else(nothing_begun)?;
             let end: VoteOnly = format::decode(&body).map_err(|error| Failure::Malformed(error.to_string()))?;
             let files = receiver.finish().await.map_err(failed)?;
-            let snapshot = Snapshot { meta: files.meta().map_err(failed)?, snapshot: files };
+            let meta = files.meta().map_err(failed)?;
+            let last = meta.last_log_id;
+            let snapshot = Snapshot { meta, snapshot: files };
             let installed = core.raft.install_full_snapshot(end.vote.into(), snapshot).await.map_err(failed)?;
+            // The leader takes the answer for an acknowledgement of all that the snapshot holds. openraft gives it at once where the
+            // same entries have come meanwhile, synced or not.
+            if let Some(last) = last
+                && installed.vote.leader_id.term == end.vote.term
+            {
+                core.synced(last.index()).await.map_err(failed)?;
+            }
             Ok(format::encode(&VoteOnly { vote: installed.vote.into() }))
         }
         .boxed()

@@ -24,6 +24,7 @@ use crate::network::message::method;
 use crate::proposer::batch::{Group, encode_groups};
 use crate::proposer::{Carried, Carrier, GroupAnswer, Leader, Proposer};
 use crate::reads::{IndexSource, Reads};
+use crate::runtime::WatchReceiver;
 use crate::session::Lane;
 use crate::settings::Settings;
 use crate::stages::{Note, Stages};
@@ -61,6 +62,8 @@ pub(crate) struct Core {
     pub logged_bytes: AtomicU64,
     /// One change of the members at a time.
     pub members: tokio::sync::Mutex<()>,
+    /// All entries of the log with a lower index are synced.
+    pub synced_end: WatchReceiver<u64>,
     /// Taken when the node stops.
     pub closing: Mutex<Option<Closing>>,
     pub proposer: OnceLock<Proposer>,
@@ -99,6 +102,19 @@ impl Core {
         let metrics = self.raft.server_metrics();
         let metrics = metrics.borrow_watched();
         metrics.membership_config.membership().get_node(&id).cloned()
+    }
+
+    /// Waits until the log is durable up to the entry at `index`, or to a snapshot that took its place.
+    pub async fn synced(&self, index: u64) -> Result<(), Unavailable> {
+        let mut synced_end = self.synced_end.clone();
+        while *synced_end.borrow_watched() <= index {
+            tokio::select! {
+                biased;
+                () = self.stop.wait() => return Err(Unavailable::Stopping),
+                changed = synced_end.changed() => changed.map_err(|_| Unavailable::Stopping)?,
+            }
+        }
+        Ok(())
     }
 
     /// Whether this node cannot tell a member from a stranger: it has a place, and has not heard yet who else has one.

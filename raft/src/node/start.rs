@@ -65,7 +65,7 @@ pub(super) async fn start(options: Options) -> Result<Arc<Core>, StartError> {
     };
 
     let storage = Storage::open(disk.clone(), storage_settings).await?;
-    let closing = storage.closing();
+    let (closing, synced_end) = (storage.closing(), storage.log.synced_end());
     let Storage { log, machine, state, fatal, stages } = storage;
     let links = Arc::new(Links::new(
         transport,
@@ -98,6 +98,7 @@ pub(super) async fn start(options: Options) -> Result<Arc<Core>, StartError> {
         heard_ms: AtomicU64::new(0),
         logged_bytes: AtomicU64::new(0),
         members: tokio::sync::Mutex::new(()),
+        synced_end,
         closing: Mutex::new(Some(closing)),
         proposer: OnceLock::new(),
         reads: OnceLock::new(),
